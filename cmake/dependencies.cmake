@@ -1,0 +1,18 @@
+# Everything Runrig is built on, as Debian packages it. The same list serves the installed package
+# (runrigConfig.cmake includes this file), so what a static library links privately is found again there.
+include(CMakeFindDependencyMacro)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(TBB REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(ZLIB REQUIRED)
+# Header-only parts of Boost; BoostConfig.cmake of Debian has the target without asking for components.
+find_package(Boost 1.74 REQUIRED)
+# FindHDF5 would need the C language in every project that uses us; Debian's pkg-config file does not.
+pkg_check_modules(hdf5 REQUIRED IMPORTED_TARGET GLOBAL hdf5-serial)
+pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET GLOBAL libdeflate)
+pkg_check_modules(sleef REQUIRED IMPORTED_TARGET GLOBAL sleef)
+pkg_check_modules(isal REQUIRED IMPORTED_TARGET GLOBAL libisal)

@@ -1,0 +1,1 @@
+#include "runrig/batch/batch.hpp"

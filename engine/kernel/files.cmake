@@ -1,0 +1,2 @@
+set(engine_kernel_sources)
+set(engine_kernel_headers)

@@ -1,0 +1,2 @@
+set(engine_pool_sources)
+set(engine_pool_headers)

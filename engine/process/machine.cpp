@@ -1,0 +1,1 @@
+#include "runrig/engine/machine.hpp"

@@ -1,0 +1,1 @@
+#include "runrig/channel/pickle.hpp"

@@ -1,0 +1,1 @@
+#include "runrig/hdf5/dataset.hpp"

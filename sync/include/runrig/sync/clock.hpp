@@ -1,0 +1,58 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+namespace runrig {
+
+/// All timeouts run on CLOCK_MONOTONIC, which is what libstdc++'s steady_clock reads: setting the time of day
+/// neither prolongs nor cuts a wait. The clock is the same in all processes of a machine.
+using Clock = std::chrono::steady_clock;
+
+/// The longest wait a caller may ask for: "for ever" without overflow.
+inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
+
+/// When a wait ends: a point in time, or never. Made from a timeout once, so that repeated waits add up right.
+class Deadline {
+ public:
+  /// Never passes.
+  constexpr Deadline() noexcept = default;
+  /// `timeout` from now; zero or negative has passed already; one too long to add up never passes.
+  template <class Rep, class Period>
+  [[nodiscard]] static Deadline after(std::chrono::duration<Rep, Period> timeout) {
+    using Wide = std::chrono::duration<long double, std::nano>;
+    Deadline deadline;
+    const auto now = Clock::now();
+    const Wide wide(timeout);
+    if (!(wide.count() > 0)) {  // also NaN
+      deadline.when_ = now;
+    } else if (Wide(now.time_since_epoch()) + wide < Wide(Clock::time_point::max().time_since_epoch()) - Wide(1e9L)) {
+      deadline.when_ = now + std::chrono::nanoseconds(static_cast<long long>(wide.count()));
+    }
+    return deadline;
+  }
+  [[nodiscard]] static Deadline at(Clock::time_point when) noexcept {
+    Deadline deadline;
+    deadline.when_ = when;
+    return deadline;
+  }
+  /// Whichever comes first of this and `other`.
+  [[nodiscard]] Deadline sooner(Deadline other) const noexcept {
+    if (!when_) return other;
+    if (!other.when_) return *this;
+    return at(*when_ < *other.when_ ? *when_ : *other.when_);
+  }
+  [[nodiscard]] bool passed() const noexcept { return when_ && Clock::now() >= *when_; }
+  [[nodiscard]] std::optional<Clock::time_point> when() const noexcept { return when_; }
+  /// What is left, not negative; `forever` if the deadline never passes.
+  [[nodiscard]] std::chrono::nanoseconds remaining() const noexcept {
+    if (!when_) return forever;
+    const auto left = *when_ - Clock::now();
+    return left.count() > 0 ? std::chrono::nanoseconds(left) : std::chrono::nanoseconds(0);
+  }
+
+ private:
+  std::optional<Clock::time_point> when_;
+};
+
+}  // namespace runrig

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace runrig {
+
+/// Something failed: what was attempted, on which name, and why. what() reads "attach 'temps': No such file or
+/// directory". To recover, compare code() with std::errc; what() is for people.
+class Error : public std::system_error {
+ public:
+  Error(std::error_code code, std::string_view attempted, std::string_view name)
+      : std::system_error(code, std::string(attempted) + " '" + std::string(name) + "'") {}
+  Error(std::errc code, std::string_view attempted, std::string_view name)
+      : Error(std::make_error_code(code), attempted, name) {}
+
+ protected:
+  /// For kinds whose reason is a sentence of their own rather than an errno: `whole` is all of what() says before
+  /// the code's message.
+  Error(std::error_code code, const std::string& whole) : std::system_error(code, whole) {}
+};
+
+/// The named kinds of error. They carry a reason of their own; what() is one line that a user can act on.
+enum class ErrorKind {
+  owner_died = 1,
+  poisoned,
+  worker_lost,
+  slice_lost,
+  remote_error,
+  authentication,
+  timeout,
+  buffer_too_short,
+  format,
+  cancelled,
+};
+/// The category of ErrorKind codes; its messages are the reasons ("the holder of the lock died", ...).
+[[nodiscard]] const std::error_category& error_category() noexcept;
+[[nodiscard]] inline std::error_code make_error_code(ErrorKind kind) noexcept {
+  return {static_cast<int>(kind), error_category()};
+}
+
+/// The process or thread that held a lock died; the data it guards may be half-changed. See Lock::recover().
+class OwnerDied : public Error {
+ public:
+  explicit OwnerDied(std::string_view name) : Error(make_error_code(ErrorKind::owner_died), "lock", name) {}
+};
+/// The data that a lock guards was declared lost by whoever found its holder dead. Permanent.
+class Poisoned : public Error {
+ public:
+  explicit Poisoned(std::string_view name) : Error(make_error_code(ErrorKind::poisoned), "lock", name) {}
+};
+/// A deadline passed. Only where a result is owed; a try_... function returns false instead.
+class TimeoutError : public Error {
+ public:
+  TimeoutError(std::string_view attempted, std::string_view name)
+      : Error(make_error_code(ErrorKind::timeout), attempted, name) {}
+};
+/// Bytes from outside (file, segment, pickle, frame) are not what they should be. `why` says what and where.
+class FormatError : public Error {
+ public:
+  FormatError(std::string_view attempted, std::string_view name, std::string_view why)
+      : Error(make_error_code(ErrorKind::format),
+              std::string(attempted) + " '" + std::string(name) + "': " + std::string(why)) {}
+};
+/// A buffer given by the caller cannot hold what was received.
+class BufferTooShort : public Error {
+ public:
+  BufferTooShort(std::string_view attempted, std::string_view name)
+      : Error(make_error_code(ErrorKind::buffer_too_short), attempted, name) {}
+};
+/// The other side does not have the key, or none of the digests that we accept.
+class AuthenticationError : public Error {
+ public:
+  AuthenticationError(std::string_view attempted, std::string_view name)
+      : Error(make_error_code(ErrorKind::authentication), attempted, name) {}
+};
+/// The caller, or a signal that it watches, asked for an end.
+class Cancelled : public Error {
+ public:
+  explicit Cancelled(std::string_view attempted) : Error(make_error_code(ErrorKind::cancelled), std::string(attempted)) {}
+};
+
+/// For calls that return -1 and set errno: fstat, pread, fcntl. Returns `result` otherwise.
+template <class Integer>
+Integer check_errno(Integer result, std::string_view attempted, std::string_view name) {
+  const int code = errno;  // read first: building a message may change it
+  if (result == Integer{-1}) throw Error(std::error_code(code, std::system_category()), attempted, name);
+  return result;
+}
+/// For calls that return the error number itself: posix_fallocate, pthread_*.
+inline void check_code(int code, std::string_view attempted, std::string_view name) {
+  if (code != 0) throw Error(std::error_code(code, std::system_category()), attempted, name);
+}
+/// Calls `call` again while it fails with EINTR; returns its last result. For calls that may simply be repeated
+/// (open, read, pread, waitid), never for close.
+template <class Call>
+auto retry_on_eintr(Call&& call) {
+  for (;;) {
+    const auto result = call();
+    if (result != -1 || errno != EINTR) return result;
+  }
+}
+
+}  // namespace runrig
+
+template <>
+struct std::is_error_code_enum<runrig::ErrorKind> : std::true_type {};

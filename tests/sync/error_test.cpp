@@ -1,0 +1,30 @@
+#include "runrig/sync/error.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support.hpp"
+
+namespace runrig {
+namespace {
+
+TEST(ErrorTest, SaysWhatWasAttemptedOnWhichNameAndWhy) {
+  EXPECT_STREQ(Error(std::errc::no_such_file_or_directory, "attach", "temps").what(),
+               "attach 'temps': No such file or directory");
+}
+
+TEST(ErrorTest, CheckErrnoThrowsTheReasonOfTheCall) {
+  EXPECT_EQ(test::thrown_code([] {
+              errno = EACCES;
+              check_errno(-1, "open", "x");
+            }),
+            std::errc::permission_denied);
+  EXPECT_EQ(check_errno(3, "open", "x"), 3);
+}
+
+TEST(ErrorTest, NamedKindsAreToldApartByTypeAndByCode) {
+  EXPECT_EQ(test::thrown_code([] { throw OwnerDied("counter"); }), ErrorKind::owner_died);
+  EXPECT_STREQ(FormatError("attach", "a", "magic is wrong").what(), "attach 'a': magic is wrong: malformed data");
+}
+
+}  // namespace
+}  // namespace runrig
