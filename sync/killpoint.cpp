@@ -66,7 +66,8 @@ std::vector<std::string_view> names() {
 }
 
 void arm(std::string_view name, int nth) {
-  if (name.empty() || name.size() >= longest_name || nth < 1) throw std::logic_error("arm a kill point: bad name or count");
+  if (name.empty() || name.size() >= longest_name || nth < 1)
+    throw std::logic_error("arm a kill point: bad name or count");
   disarm();
   std::memcpy(armed.name, name.data(), name.size());
   armed.name[name.size()] = '\0';
