@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+namespace runrig {
+
+/// What a process may do with memory that it maps.
+enum class Access : std::uint8_t { read_only, read_write };
+
+/// A part of a file or memfd, mapped shared into this process; unmapped by the destructor. Move-only.
+///
+/// Holds the memory, not the name: it stays valid when the file is unlinked, and when the descriptor it was made from
+/// is closed. A forked child has the mapping at the same address. Base addresses differ between other processes.
+/// Whoever may write the file can also truncate it, unless it is a sealed memfd; touching what was cut off is SIGBUS.
+class Mapping {
+ public:
+  /// Nothing; bytes() is empty.
+  Mapping() noexcept = default;
+  /// Maps `size_bytes` bytes of the file open as `fd`, from `offset_bytes`, a multiple of the page size. `name` is for
+  /// messages. Throws Error (not_enough_memory, permission_denied, ...), invalid_argument for size 0 or a wrong offset.
+  /// That the file is long enough is for the caller to check.
+  [[nodiscard]] static Mapping map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access,
+                                   std::string_view name);
+  Mapping(Mapping&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)),
+        size_bytes_(std::exchange(other.size_bytes_, 0)),
+        access_(other.access_) {}
+  Mapping& operator=(Mapping&& other) noexcept;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() { reset(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return size_bytes_; }
+  [[nodiscard]] Access access() const noexcept { return access_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_bytes_}; }
+  /// Throws std::logic_error if mapped read_only.
+  [[nodiscard]] std::span<std::byte> writable_bytes() const {
+    if (data_ != nullptr && access_ == Access::read_only) throw std::logic_error("write to memory mapped read_only");
+    return {data_, size_bytes_};
+  }
+  /// Unmaps now. Harmless if there is nothing.
+  void reset() noexcept;
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_bytes_ = 0;
+  Access access_ = Access::read_only;
+};
+
+}  // namespace runrig
