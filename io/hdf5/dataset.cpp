@@ -1,1 +1,223 @@
 #include "runrig/hdf5/dataset.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "dataset_info.hpp"
+#include "reader.hpp"
+#include "runrig/hdf5/codec.hpp"
+#include "strided_copy.hpp"
+
+namespace runrig::hdf5 {
+namespace detail {
+
+Shape Request::counts() const {
+  std::array<std::uint64_t, max_rank> counts{};
+  for (std::size_t axis = 0; axis < rank; ++axis) counts[axis] = axes[axis].count;
+  return Shape(std::span(std::as_const(counts)).first(rank));
+}
+
+std::size_t Source::chunk_bytes() const {
+  const auto bytes = info.chunk.checked_bytes(info.type.item_bytes);
+  if (bytes && *bytes <= options.max_chunk_bytes) return *bytes;
+  throw FormatError("read", name,
+                    "its chunks of " + to_string(info.chunk) + " elements are larger than the limit of " +
+                        std::to_string(options.max_chunk_bytes) + " bytes");
+}
+
+}  // namespace detail
+
+namespace {
+
+/// Whether elements can be had without the library's own conversion and filters.
+bool is_native(const DatasetInfo& info) {
+  if (!info.type.direct) return false;
+  if (info.layout == Layout::contiguous) return true;
+  return info.layout == Layout::chunked && !info.partial_chunks_unfiltered && is_native_pipeline(info.filters);
+}
+
+/// A closer look for what is not there: an object of another kind, or nothing.
+[[noreturn]] void explain_failed_open(hid_t file, const std::string& path, const std::string& name) {
+  const std::string reason = detail::last_reason();
+  const detail::Id object(H5Oopen(file, path.c_str(), H5P_DEFAULT));
+  const H5I_type_t type = object ? H5Iget_type(object.get()) : H5I_BADID;
+  H5Eclear2(H5E_DEFAULT);
+  if (type == H5I_GROUP) throw FormatError("open dataset", name, "it is a group");
+  if (type == H5I_DATATYPE) throw FormatError("open dataset", name, "it is a named type");
+  if (reason.find("component not found") != std::string::npos || reason.find("doesn't exist") != std::string::npos) {
+    throw FormatError("open dataset", name, "there is none of that name");
+  }
+  throw FormatError("open dataset", name, reason);
+}
+
+void check_box(const DatasetInfo& info, const Selection& selection, const Box& box, std::size_t strides) {
+  const std::size_t kept = selection.shape.rank();
+  if (selection.rank != info.shape.rank() || box.start.rank() != kept || box.count.rank() != kept ||
+      (strides != 0 && strides != kept)) {
+    throw std::logic_error("Dataset::read: the selection, box or strides have another number of axes");
+  }
+  for (std::size_t axis = 0; axis < selection.rank; ++axis) {
+    const AxisSelection& range = selection.axes[axis];
+    if (range.count == 0) continue;
+    const std::uint64_t extent = info.shape[axis];
+    if (range.start >= extent || range.at(range.count - 1) >= extent) {
+      throw std::logic_error("Dataset::read: the selection was made for another shape");
+    }
+  }
+  for (std::size_t axis = 0; axis < kept; ++axis) {
+    if (box.start[axis] > selection.shape[axis] || box.count[axis] > selection.shape[axis] - box.start[axis]) {
+      throw std::logic_error("Dataset::read: the box reaches outside the selection");
+    }
+  }
+}
+
+detail::Id chunk_cache_properties(const DatasetInfo& info, const ReadOptions& options, bool native,
+                                  const std::string& name) {
+  detail::Id properties = detail::checked(H5Pcreate(H5P_DATASET_ACCESS), "open dataset", name);
+  // Our own path keeps chunks itself. The library's needs room for a whole chunk, or it decodes it for every row.
+  std::size_t bytes = 0;
+  if (!native) {
+    bytes = options.cache_bytes;
+    if (const auto chunk = info.chunk.checked_bytes(info.type.item_bytes); chunk && *chunk <= options.max_chunk_bytes) {
+      bytes = std::max(bytes, 2 * *chunk);
+    }
+  }
+  detail::check(H5Pset_chunk_cache(properties.get(), 521, bytes, 1.0), "open dataset", name);
+  return properties;
+}
+
+}  // namespace
+
+class Dataset::Impl {
+ public:
+  Impl(const File& file, const std::string& path, const ReadOptions& options) {
+    const hid_t id = file.state().file.get();
+    source_.file = &file.state();
+    source_.file_path = file.path();
+    source_.name = detail::object_name(file, path);
+    source_.options = options;
+    const auto open = [&](hid_t access) {
+      detail::Id dataset(H5Dopen2(id, path.c_str(), access));
+      if (!dataset) explain_failed_open(id, path, source_.name);
+      return dataset;
+    };
+    source_.dataset = open(H5P_DEFAULT);
+    source_.info = detail::describe_dataset(source_.dataset.get(), source_.name, detail::StoredBytes::leave_out);
+    native_ = !options.force_library && is_native(source_.info);
+    if (source_.info.layout != Layout::chunked) return;
+    // Opened again with a cache that fits: how large a chunk is was not known before. While a dataset is open, opening
+    // it once more shares its cache, so the first one goes first.
+    const detail::Id access = chunk_cache_properties(source_.info, options, native_, source_.name);
+    source_.dataset.reset();
+    source_.dataset = open(access.get());
+  }
+
+  void check_readable() {
+    const DatasetInfo& info = source_.info;
+    if (!info.type.numeric) {
+      throw FormatError("read", source_.name, "its elements are no numbers but of type " + info.type.description);
+    }
+    for (const FilterInfo& filter : info.filters) {
+      if (filter.available) continue;
+      throw FormatError("read", source_.name,
+                        "it needs the filter " + filter.name + " (number " + std::to_string(filter.id) +
+                            "), which is not installed here; put its plugin where the HDF5 library looks, or name its "
+                            "folder in HDF5_PLUGIN_PATH");
+    }
+    if (info.layout == Layout::chunked) (void)source_.chunk_bytes();
+    if (info.layout == Layout::virtual_sources && !source_.options.fill_absent_sources) {
+      detail::check_virtual_sources(source_);
+    }
+  }
+
+  void read(const Selection& selection, const Box& box, std::byte* out, std::span<const std::ptrdiff_t> strides) {
+    check_box(source_.info, selection, box, strides.size());
+    if (!reader_) {
+      check_readable();
+      if (!source_.info.null_space) reader_ = make_reader();
+    }
+    if (source_.info.null_space || std::ranges::find(box.count, std::uint64_t{0}) != box.count.end() ||
+        std::ranges::find(selection.shape, std::uint64_t{0}) != selection.shape.end()) {
+      return;
+    }
+    const detail::Request request = make_request(selection, box, out, strides);
+    if (reader_ == nullptr || never_stored()) {
+      detail::fill_box(out, request.counts(), request.out_strides(), source_.info.fill);
+    } else {
+      reader_->read(request);
+    }
+  }
+
+  [[nodiscard]] bool all_fill() const {
+    const DatasetInfo& info = source_.info;
+    if (info.layout == Layout::contiguous) return !info.file_offset;
+    if (info.layout != Layout::chunked) return false;
+    H5D_space_status_t status = H5D_SPACE_STATUS_ERROR;
+    detail::check(H5Dget_space_status(source_.dataset.get(), &status), "read", source_.name);
+    return status == H5D_SPACE_STATUS_NOT_ALLOCATED;
+  }
+
+  [[nodiscard]] const detail::Source& source() const { return source_; }
+
+ private:
+  [[nodiscard]] bool never_stored() const {
+    return native_ && source_.info.layout == Layout::contiguous && !source_.info.file_offset;
+  }
+
+  std::unique_ptr<detail::Reader> make_reader() {
+    const bool elements = source_.info.shape.checked_elements() != 0;
+    if (!native_ || !elements) return detail::make_library_reader(source_);
+    if (source_.info.layout == Layout::chunked) return detail::make_chunk_reader(source_);
+    if (source_.info.file_offset) return detail::make_contiguous_reader(source_);
+    return detail::make_library_reader(source_);  // never stored: read() fills
+  }
+
+  [[nodiscard]] detail::Request make_request(const Selection& selection, const Box& box, std::byte* out,
+                                             std::span<const std::ptrdiff_t> strides) const {
+    std::vector<std::ptrdiff_t> dense;
+    if (strides.empty()) {
+      dense = detail::contiguous_strides(box.count, item_bytes(source_.info.type.dtype));
+      strides = dense;
+    }
+    detail::Request request;
+    request.rank = selection.rank;
+    request.out = out;
+    std::size_t kept = 0;
+    for (std::size_t axis = 0; axis < selection.rank; ++axis) {
+      const AxisSelection& range = selection.axes[axis];
+      if (!range.keep) {
+        request.axes[axis] = {range.start, 1, 1, false};
+        continue;
+      }
+      request.axes[axis] = {range.at(box.start[kept]), range.step, box.count[kept], true};
+      request.strides[axis] = strides[kept++];
+    }
+    return request;
+  }
+
+  detail::Source source_;
+  bool native_ = false;
+  std::unique_ptr<detail::Reader> reader_;
+};
+
+Dataset Dataset::open(const File& file, const std::string& path, const ReadOptions& options) {
+  detail::start_library();
+  return Dataset(std::make_unique<Impl>(file, path, options));
+}
+
+Dataset::Dataset(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Dataset::Dataset(Dataset&&) noexcept = default;
+Dataset& Dataset::operator=(Dataset&&) noexcept = default;
+Dataset::~Dataset() = default;
+
+const DatasetInfo& Dataset::info() const noexcept { return impl_->source().info; }
+const std::string& Dataset::name() const noexcept { return impl_->source().name; }
+void Dataset::check_readable() const { impl_->check_readable(); }
+bool Dataset::all_fill() const { return impl_->all_fill(); }
+
+void Dataset::read(const Selection& selection, const Box& box, std::byte* out,
+                   std::span<const std::ptrdiff_t> strides) {
+  impl_->read(selection, box, out, strides);
+}
+
+}  // namespace runrig::hdf5

@@ -1,0 +1,141 @@
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+#include "byte_order.hpp"
+#include "filters.hpp"
+#include "fletcher32.hpp"
+#include "lzf.hpp"
+#include "runrig/hdf5/codec.hpp"
+#include "shuffle.hpp"
+#include "strided_copy.hpp"
+
+namespace runrig::hdf5 {
+namespace {
+
+using Compressor = std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)>;
+
+Compressor make_compressor(std::span<const FilterInfo> filters) {
+  const auto deflate = std::ranges::find(filters, H5Z_FILTER_DEFLATE, &FilterInfo::id);
+  Compressor compressor(nullptr, &libdeflate_free_compressor);
+  if (deflate == filters.end()) return compressor;
+  const unsigned level = deflate->parameters.empty() ? 6 : std::min(deflate->parameters[0], 9U);
+  compressor.reset(libdeflate_alloc_compressor(static_cast<int>(level)));
+  if (!compressor) throw std::bad_alloc();
+  return compressor;
+}
+
+}  // namespace
+
+struct ChunkEncoder::State {
+  std::vector<FilterInfo> filters;
+  std::size_t item_bytes;
+  bool swap;
+  Compressor compressor;
+  std::vector<std::byte> scratch[2];
+
+  std::span<std::byte> other_scratch(std::span<const std::byte> in, std::size_t bytes) {
+    std::vector<std::byte>& buffer = scratch[0].data() == in.data() ? scratch[1] : scratch[0];
+    if (buffer.size() < bytes) buffer.resize(bytes);
+    return std::span(buffer).first(bytes);
+  }
+
+  /// Empty if it does not shrink.
+  std::span<const std::byte> compress(const FilterInfo& filter, std::span<const std::byte> in) {
+    if (in.size() < 2) return {};
+    const std::span<std::byte> out = other_scratch(in, in.size() - 1);
+    const std::size_t made = filter.id == detail::lzf_id ? detail::lzf_encode(in, out)
+                                                         : libdeflate_zlib_compress(compressor.get(), in.data(),
+                                                                                    in.size(), out.data(), out.size());
+    return out.first(made);
+  }
+
+  std::span<const std::byte> with_checksum(std::span<const std::byte> in) {
+    const std::span<std::byte> out = other_scratch(in, in.size() + 4);
+    std::ranges::copy(in, out.begin());
+    const std::uint32_t sum = detail::fletcher32(in);
+    for (std::size_t k = 0; k < 4; ++k) out[in.size() + k] = static_cast<std::byte>(sum >> (8 * k));
+    return out;
+  }
+};
+
+ChunkEncoder::ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_bytes, bool swap) {
+  if (!is_native_pipeline(filters)) throw std::logic_error("ChunkEncoder does not know all of these filters");
+  if (item_bytes == 0) throw std::logic_error("ChunkEncoder: items have bytes");
+  Compressor compressor = make_compressor(filters);
+  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swap, std::move(compressor), {}});
+}
+ChunkEncoder::ChunkEncoder(ChunkEncoder&&) noexcept = default;
+ChunkEncoder& ChunkEncoder::operator=(ChunkEncoder&&) noexcept = default;
+ChunkEncoder::~ChunkEncoder() = default;
+
+std::size_t ChunkEncoder::bound(std::size_t chunk_bytes) const { return chunk_bytes + 4 * state_->filters.size(); }
+
+ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
+  State& state = *state_;
+  Encoded result{chunk, 0};
+  if (state.swap && state.item_bytes > 1) {
+    const std::span<std::byte> swapped = state.other_scratch(chunk, chunk.size());
+    std::ranges::copy(chunk, swapped.begin());
+    detail::swap_bytes(swapped, state.item_bytes);
+    result.bytes = swapped;
+  }
+  for (std::size_t i = 0; i < state.filters.size(); ++i) {
+    const FilterInfo& filter = state.filters[i];
+    if (filter.id == H5Z_FILTER_FLETCHER32) {
+      result.bytes = state.with_checksum(result.bytes);
+    } else if (filter.id == H5Z_FILTER_SHUFFLE) {
+      // The library skips the shuffle of single bytes, but sets no mask for it: it changes nothing.
+      if (state.item_bytes == 1) continue;
+      const std::span<std::byte> shuffled = state.other_scratch(result.bytes, result.bytes.size());
+      detail::shuffle(result.bytes, shuffled, state.item_bytes);
+      result.bytes = shuffled;
+    } else if (const auto compressed = state.compress(filter, result.bytes); !compressed.empty()) {
+      result.bytes = compressed;
+    } else {
+      result.filter_mask |= 1U << i;
+    }
+  }
+  return result;
+}
+
+void extract_chunk(std::span<const std::byte> values, const Box& box, const Shape& chunk_start, const Shape& chunk,
+                   std::span<const std::byte> fill, std::span<std::byte> out) {
+  const std::size_t rank = box.count.rank();
+  const std::size_t item = fill.size();
+  if (box.start.rank() != rank || chunk_start.rank() != rank || chunk.rank() != rank ||
+      box.count.checked_bytes(item) != values.size() || chunk.checked_bytes(item) != out.size()) {
+    throw std::logic_error("extract_chunk: ranks or sizes differ");
+  }
+  detail::StridedCopy copy;
+  copy.item_bytes = item;
+  std::ptrdiff_t from_stride = static_cast<std::ptrdiff_t>(item);
+  std::ptrdiff_t to_stride = from_stride;
+  const std::byte* from = values.data();
+  std::byte* to = out.data();
+  bool whole = true;
+  copy.count = Shape(std::span(chunk.begin(), rank));
+  copy.from_strides.resize(rank);
+  copy.to_strides.resize(rank);
+  for (std::size_t axis = rank; axis-- > 0;) {
+    const std::uint64_t first = std::max(box.start[axis], chunk_start[axis]);
+    const std::uint64_t end = std::min(box.start[axis] + box.count[axis], chunk_start[axis] + chunk[axis]);
+    copy.count[axis] = end > first ? end - first : 0;
+    whole = whole && copy.count[axis] == chunk[axis];
+    copy.from_strides[axis] = from_stride;
+    copy.to_strides[axis] = to_stride;
+    if (copy.count[axis] > 0) {
+      from += static_cast<std::ptrdiff_t>(first - box.start[axis]) * from_stride;
+      to += static_cast<std::ptrdiff_t>(first - chunk_start[axis]) * to_stride;
+    }
+    from_stride *= static_cast<std::ptrdiff_t>(box.count[axis]);
+    to_stride *= static_cast<std::ptrdiff_t>(chunk[axis]);
+  }
+  if (!whole) detail::fill_items(out, fill);
+  copy.run(from, to);
+}
+
+}  // namespace runrig::hdf5

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runrig/hdf5/dataset.hpp"
+
+namespace runrig::hdf5 {
+
+/// What a dataset to be written is.
+struct OutputSpec {
+  DType dtype = DType::float64;  ///< boolean becomes h5py's enum of FALSE and TRUE
+  bool big_endian = false;       ///< stored most significant byte first
+  Shape shape;
+  Shape maxshape;  ///< no axes: as shape
+  Shape chunk;     ///< no axes: contiguous
+  std::vector<FilterInfo> filters;
+  /// None: encode chunks with ChunkEncoder and place them by write_chunk(). Else the library encodes: write() only.
+  bool library_filters = false;
+  std::optional<std::vector<std::byte>> fill;  ///< item_bytes(dtype) bytes, the machine's order
+  bool null_space = false;                     ///< no elements and no shape
+};
+
+/// The output for a result that keeps what it can of its source: chunk shape, unlimited axes, byte order and filters.
+/// Filters that would lose digits or cannot be encoded here are replaced by shuffle and deflate-4, and `notes` says so.
+/// The fill value is kept if the dtype is; else there is none. Plain computing: the HDF5 library is not called.
+[[nodiscard]] OutputSpec output_like(const DatasetInfo& source, const Selection& selection, DType dtype,
+                                     std::vector<std::string>& notes);
+
+/// A file being written, by one process and one thread; the default (oldest) format version, so that what was flushed
+/// is readable after a crash. The destructor closes without a check: what it leaves is not a finished file.
+class OutputFile {
+ public:
+  /// Creates `path`, which must not exist. Throws Error: file_exists, no_such_file_or_directory, permission_denied,
+  /// no_space_on_device.
+  [[nodiscard]] static OutputFile create(const std::string& path);
+  OutputFile(OutputFile&&) noexcept;
+  OutputFile& operator=(OutputFile&&) noexcept;
+  ~OutputFile();
+
+  /// Makes a dataset, and the groups above it. A contiguous one is allocated at once and returns where its elements
+  /// lie, in bytes from the start of the file: after close() others may write there (stored order). None for chunks,
+  /// and where there are no elements. Throws FormatError: exists already, or what the library refuses.
+  std::optional<std::uint64_t> create_dataset(const std::string& path, const OutputSpec& spec);
+
+  /// Places one encoded chunk; `chunk_start` are its first element's coordinates, multiples of the chunk shape.
+  void write_chunk(const std::string& path, const Shape& chunk_start, std::uint32_t filter_mask,
+                   std::span<const std::byte> bytes);
+  /// Writes a box through the library; `values` C-contiguous, the machine's order. Any layout; no axes for scalars.
+  void write(const std::string& path, const Box& box, std::span<const std::byte> values);
+
+  /// Copies the attributes of `source_object` ("/" and any object), in their order, to `object` here.
+  /// `result` set: the elements are no longer the source's; attributes that would lie are left out: scale_factor,
+  /// add_offset, valid_range, valid_min, valid_max, actual_range, _Unsigned always, _FillValue and missing_value unless
+  /// of its type. Left out as well, and rebuilt by copy_dimension_scales(): DIMENSION_LIST, REFERENCE_LIST, CLASS, NAME
+  /// and netCDF's own numbering. `notes` gets a line for each that could not be copied (references, damaged ones).
+  void copy_attributes(const File& source, const std::string& source_object, const std::string& object,
+                       std::optional<DType> result, std::vector<std::string>& notes);
+
+  /// Copies the dimension scales attached to the source's axes, cut as `selection` cuts the axes, under their names
+  /// into this file and attaches them to `dataset`. Scales of dropped axes are left out. `notes` as above.
+  void copy_dimension_scales(const File& source, const std::string& source_dataset, const Selection& selection,
+                             const std::string& dataset, std::vector<std::string>& notes);
+
+  /// Closes and syncs; every failure on the way is thrown. The file is complete (a contiguous dataset but for
+  /// what others write) and no longer locked.
+  void close();
+
+ private:
+  struct State;
+  explicit OutputFile(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace runrig::hdf5

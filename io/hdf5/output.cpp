@@ -1,0 +1,217 @@
+#include "runrig/hdf5/output.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <stdexcept>
+
+#include "file_state.hpp"
+#include "filters.hpp"
+#include "output_state.hpp"
+
+namespace runrig::hdf5 {
+namespace {
+
+using detail::check;
+using detail::checked;
+using detail::Id;
+
+constexpr std::string_view attempt = "create dataset";
+
+void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name) {
+  const auto parameter = [&](std::size_t i) { return i < filter.parameters.size() ? filter.parameters[i] : 0; };
+  herr_t result = -1;
+  switch (filter.id) {
+    case H5Z_FILTER_SHUFFLE:
+      result = H5Pset_shuffle(properties);
+      break;
+    case H5Z_FILTER_DEFLATE:
+      result = H5Pset_deflate(properties, parameter(0));
+      break;
+    case H5Z_FILTER_FLETCHER32:
+      result = H5Pset_fletcher32(properties);
+      break;
+    case H5Z_FILTER_NBIT:
+      result = H5Pset_nbit(properties);
+      break;
+    case H5Z_FILTER_SCALEOFFSET:
+      result = H5Pset_scaleoffset(properties, static_cast<H5Z_SO_scale_type_t>(parameter(0)),
+                                  static_cast<int>(parameter(1)));
+      break;
+    case H5Z_FILTER_SZIP:
+      result = H5Pset_szip(properties, parameter(0) & (H5_SZIP_EC_OPTION_MASK | H5_SZIP_NN_OPTION_MASK), parameter(1));
+      break;
+    case detail::lzf_id:
+      result = H5Pset_filter(properties, filter.id, H5Z_FLAG_OPTIONAL, 0, nullptr);
+      break;
+    default:
+      throw FormatError(attempt, name, "cannot write with the filter " + filter.name);
+  }
+  check(result, attempt, name);
+}
+
+Id creation_properties(const OutputSpec& spec, hid_t type, const std::string& name) {
+  Id properties = detail::ordered_creation(H5P_DATASET_CREATE);
+  const bool scalar = spec.null_space || spec.shape.rank() == 0;
+  if (spec.chunk.rank() > 0 && !scalar) {
+    check(
+        H5Pset_chunk(properties.get(), static_cast<int>(spec.chunk.rank()), detail::to_coordinates(spec.chunk).data()),
+        attempt, name);
+    for (const FilterInfo& filter : spec.filters) add_filter(properties.get(), filter, name);
+  } else {
+    // Room at once, but no fill values in it: others write every element after us.
+    check(H5Pset_alloc_time(properties.get(), H5D_ALLOC_TIME_EARLY), attempt, name);
+    check(H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER), attempt, name);
+  }
+  if (spec.fill) {
+    if (spec.fill->size() != item_bytes(spec.dtype)) throw std::logic_error("OutputSpec: a fill value of another size");
+    const Id memory = spec.dtype == DType::boolean ? Id(H5Tcopy(type)) : detail::memory_type(spec.dtype);
+    check(H5Pset_fill_value(properties.get(), memory.get(), spec.fill->data()), attempt, name);
+  }
+  return properties;
+}
+
+Id make_space(const OutputSpec& spec, const std::string& name) {
+  if (spec.null_space) return checked(H5Screate(H5S_NULL), attempt, name);
+  if (spec.shape.rank() == 0) return checked(H5Screate(H5S_SCALAR), attempt, name);
+  const Shape& most = spec.maxshape.rank() == 0 ? spec.shape : spec.maxshape;
+  if (most.rank() != spec.shape.rank() || (spec.chunk.rank() != 0 && spec.chunk.rank() != spec.shape.rank())) {
+    throw std::logic_error("OutputSpec: shape, maxshape and chunk have different numbers of axes");
+  }
+  return checked(H5Screate_simple(static_cast<int>(spec.shape.rank()), detail::to_coordinates(spec.shape).data(),
+                                  detail::to_coordinates(most).data()),
+                 attempt, name);
+}
+
+}  // namespace
+
+namespace detail {
+
+Id ordered_creation(hid_t kind) {
+  Id properties = checked(H5Pcreate(kind), "create", "properties");
+  check(H5Pset_attr_creation_order(properties.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), "create",
+        "properties");
+  return properties;
+}
+
+Id intermediate_groups() {
+  Id properties = checked(H5Pcreate(H5P_LINK_CREATE), "create", "properties");
+  check(H5Pset_create_intermediate_group(properties.get(), 1), "create", "properties");
+  return properties;
+}
+
+}  // namespace detail
+
+OutputFile::State::~State() {
+  datasets.clear();
+  if (file) H5Fclose(file.release());  // flushes if it is the last; what it thinks of it no longer matters
+  H5Eclear2(H5E_DEFAULT);
+}
+
+OutputFile::State::OpenDataset& OutputFile::State::dataset(const std::string& name) {
+  const auto found = datasets.find(name);
+  if (found == datasets.end()) throw std::logic_error("OutputFile: dataset " + name + " was not created");
+  return found->second;
+}
+
+std::string OutputFile::State::name_of(const std::string& object) const {
+  return detail::printable(path, 1000) + ":" + detail::printable(object, 1000);
+}
+
+OutputFile::OutputFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+OutputFile::OutputFile(OutputFile&&) noexcept = default;
+OutputFile& OutputFile::operator=(OutputFile&&) noexcept = default;
+OutputFile::~OutputFile() = default;
+
+OutputFile OutputFile::create(const std::string& path) {
+  detail::start_library();
+  auto state = std::make_unique<State>();
+  state->path = path;
+  // Made here, not by the library, whose errors have no errno.
+  state->fd = UniqueFd(
+      check_errno(retry_on_eintr([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }),
+                  "create", path));
+  state->file = checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), "create", path);
+  return OutputFile(std::move(state));
+}
+
+std::optional<std::uint64_t> OutputFile::create_dataset(const std::string& path, const OutputSpec& spec) {
+  const std::string name = state_->name_of(path);
+  const Id type = detail::file_type(spec.dtype, spec.big_endian);
+  const Id space = make_space(spec, name);
+  const Id properties = creation_properties(spec, type.get(), name);
+  const Id links = detail::intermediate_groups();
+  Id dataset = checked(
+      H5Dcreate2(state_->file.get(), path.c_str(), type.get(), space.get(), links.get(), properties.get(), H5P_DEFAULT),
+      attempt, name);
+  std::optional<std::uint64_t> offset;
+  if (H5Pget_layout(properties.get()) == H5D_CONTIGUOUS) {
+    const haddr_t address = H5Dget_offset(dataset.get());
+    H5Eclear2(H5E_DEFAULT);
+    if (address != HADDR_UNDEF) offset = address;
+    const bool expected = !spec.null_space && spec.shape.checked_elements() != 0;
+    if (expected && !offset) throw FormatError(attempt, name, "the HDF5 library allocated no room for its elements");
+  }
+  state_->datasets.insert_or_assign(path, State::OpenDataset{std::move(dataset), spec});
+  return offset;
+}
+
+void OutputFile::write_chunk(const std::string& path, const Shape& chunk_start, std::uint32_t filter_mask,
+                             std::span<const std::byte> bytes) {
+  const State::OpenDataset& dataset = state_->dataset(path);
+  if (chunk_start.rank() != dataset.spec.chunk.rank()) {
+    throw std::logic_error("OutputFile::write_chunk: the coordinates have another number of axes");
+  }
+  check(H5Dwrite_chunk(dataset.id.get(), H5P_DEFAULT, filter_mask, detail::to_coordinates(chunk_start).data(),
+                       bytes.size(), bytes.data()),
+        "write chunk", state_->name_of(path) + " at " + to_string(chunk_start));
+}
+
+void OutputFile::write(const std::string& path, const Box& box, std::span<const std::byte> values) {
+  const State::OpenDataset& dataset = state_->dataset(path);
+  if (box.start.rank() != dataset.spec.shape.rank() || box.count.rank() != dataset.spec.shape.rank() ||
+      box.count.checked_bytes(item_bytes(dataset.spec.dtype)) != values.size()) {
+    throw std::logic_error("OutputFile::write: the box does not fit the dataset, or the values the box");
+  }
+  if (values.empty() || dataset.spec.null_space) return;
+  const std::string name = state_->name_of(path);
+  const Id memory = dataset.spec.dtype == DType::boolean ? detail::file_type(DType::boolean, false)
+                                                         : detail::memory_type(dataset.spec.dtype);
+  Id file_space;
+  Id memory_space;
+  hid_t file_selection = H5S_ALL;
+  hid_t memory_selection = H5S_ALL;
+  if (box.count.rank() > 0) {
+    file_space = checked(H5Dget_space(dataset.id.get()), "write", name);
+    check(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, detail::to_coordinates(box.start).data(), nullptr,
+                              detail::to_coordinates(box.count).data(), nullptr),
+          "write", name);
+    const hsize_t elements = box.count.elements();
+    memory_space = checked(H5Screate_simple(1, &elements, nullptr), "write", name);
+    file_selection = file_space.get();
+    memory_selection = memory_space.get();
+  }
+  check(H5Dwrite(dataset.id.get(), memory.get(), memory_selection, file_selection, H5P_DEFAULT, values.data()), "write",
+        name);
+}
+
+void OutputFile::copy_attributes(const File& source, const std::string& source_object, const std::string& object,
+                                 std::optional<DType> result, std::vector<std::string>& notes) {
+  const std::string source_name = detail::object_name(source, source_object);
+  const Id from = checked(H5Oopen(source.state().file.get(), source_object.c_str(), H5P_DEFAULT), "open", source_name);
+  const Id to = checked(H5Oopen(state_->file.get(), object.c_str(), H5P_DEFAULT), "open", state_->name_of(object));
+  detail::copy_object_attributes(from.get(), source_name, to.get(), result, notes);
+}
+
+void OutputFile::close() {
+  for (auto& [path, dataset] : state_->datasets) {
+    check(H5Dclose(dataset.id.release()), "close dataset", state_->name_of(path));
+  }
+  state_->datasets.clear();
+  check(H5Fclose(state_->file.release()), "close", state_->path);
+  check_errno(::fsync(state_->fd.get()), "sync", state_->path);
+  state_->fd.reset();
+}
+
+}  // namespace runrig::hdf5

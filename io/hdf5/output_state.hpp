@@ -1,0 +1,42 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "library.hpp"
+#include "runrig/hdf5/output.hpp"
+#include "runrig/sync/unique_fd.hpp"
+
+namespace runrig::hdf5 {
+
+struct OutputFile::State {
+  struct OpenDataset {
+    detail::Id id;
+    OutputSpec spec;
+  };
+  std::string path;
+  UniqueFd fd;  // our own, for the sync; the library has another
+  detail::Id file;
+  std::map<std::string, OpenDataset> datasets;
+
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State();
+
+  [[nodiscard]] OpenDataset& dataset(const std::string& name);
+  [[nodiscard]] std::string name_of(const std::string& object) const;
+};
+
+namespace detail {
+
+/// Copies the attributes between open objects; see OutputFile::copy_attributes().
+void copy_object_attributes(hid_t source, std::string_view source_name, hid_t target, std::optional<DType> result,
+                            std::vector<std::string>& notes);
+/// Properties of datasets and groups whose attributes keep their order; `kind` is H5P_DATASET_CREATE or such.
+[[nodiscard]] Id ordered_creation(hid_t kind);
+/// Link properties that make the groups on the way.
+[[nodiscard]] Id intermediate_groups();
+
+}  // namespace detail
+}  // namespace runrig::hdf5
