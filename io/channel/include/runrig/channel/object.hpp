@@ -84,6 +84,7 @@ class Object {
   Object(std::string text);
   Object(std::string_view text) : Object(std::string(text)) {}
   Object(const char* text) : Object(std::string(text)) {}
+  Object(std::nullptr_t) = delete;
   Object(BigInt value);
   Object(NdBuffer array);
 
@@ -137,11 +138,15 @@ class Object {
   [[nodiscard]] std::span<const Pair> entries() const;
   /// The value under a str key. FormatError if there is none; it names the key.
   [[nodiscard]] const Object& at(std::string_view key) const;
-  [[nodiscard]] const Object& at(const char* key) const { return at(std::string_view(key)); }
   /// The same, null if there is none; still FormatError if this is no dict.
   [[nodiscard]] const Object* find(std::string_view key) const;
   /// The value under any key; null if there is none.
   [[nodiscard]] const Object* find(const Object& key) const;
+  [[nodiscard]] const Object* find(const char* key) const { return find(std::string_view(key)); }
+  template <std::integral Integer>
+  [[nodiscard]] const Object* find(Integer key) const {  // or 0 would be a null pointer
+    return find(Object(key));
+  }
   /// Whether a set or frozenset has that member.
   [[nodiscard]] bool contains(const Object& member) const;
 

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "key_index.hpp"
+#include "runrig/channel/object.hpp"
+
+namespace runrig::pickle::detail {
+
+/// A stream is not what it should be, or asks for too much. The reader adds where, and makes a FormatError of it.
+class Refused : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// What a stream may still take. Nothing is ever given back, so work is bounded as well.
+class Budget {
+ public:
+  /// `copies` is what may be copied of bytes that are in memory already.
+  Budget(std::size_t memory, std::size_t copies) noexcept : memory_left_(memory), copies_left_(copies) {}
+  void charge(std::size_t bytes) {
+    if (bytes > memory_left_) throw Refused("needs more memory than its limit (Limits::max_memory)");
+    memory_left_ -= bytes;
+  }
+  void charge_copy(std::size_t bytes) {
+    if (bytes > copies_left_) throw Refused("copies more bytes than it has");
+    copies_left_ -= bytes;
+  }
+  /// What a node of that type takes, with its count and the allocator's own.
+  template <class NodeType>
+  void charge_node() {
+    constexpr std::size_t count_and_allocator = 32;
+    charge(sizeof(NodeType) + count_and_allocator);
+  }
+  /// Room for `extra` more elements, growing as a vector does.
+  template <class T>
+  void grow(std::vector<T>& vector, std::size_t extra) {
+    const std::size_t needed = vector.size() + extra;  // cannot wrap: extra elements are on the stack already
+    if (needed <= vector.capacity()) return;
+    const std::size_t capacity = std::max({needed, vector.capacity() * 2, std::size_t{4}});
+    charge((capacity - vector.capacity()) * sizeof(T));
+    vector.reserve(capacity);
+  }
+
+ private:
+  std::size_t memory_left_;
+  std::size_t copies_left_;
+};
+
+/// A class or function that a stream may name. There are no others, and none of them is Python's own code: each
+/// stands for one constructor of ours.
+struct Global {
+  enum class Id {
+    set,
+    frozenset,
+    bytes,
+    bytearray,
+    complex,
+    encode,
+    ordered_dict,
+    ndarray,
+    dtype,
+    reconstruct,
+    scalar,
+    frombuffer,
+  };
+  std::string_view module;
+  std::string_view name;
+  Id id;
+};
+/// By exact name; null for all others.
+[[nodiscard]] const Global* find_global(std::string_view module, std::string_view name) noexcept;
+
+/// Makes what REDUCE and BUILD ask for.
+class Constructor {
+ public:
+  Constructor(Budget& budget, KeyHasher& hasher) noexcept : budget_(budget), hasher_(hasher) {}
+  /// The result of calling `global`. Throws Refused for arguments that Python would not write.
+  [[nodiscard]] Object call(const Global& global, std::span<const Object> arguments);
+  /// Gives `object` its state: NumPy arrays and dtypes only.
+  void set_state(const Object& object, const Object& state);
+
+  void add_to_dict(const Object& dict, const Object& key, const Object& value);
+  void add_to_set(const Object& set, const Object& member);
+
+ private:
+  Object set(Kind kind, std::span<const Object> arguments);
+  Object bytearray(std::span<const Object> arguments);
+  Object encode(std::span<const Object> arguments);
+  Object dtype(std::span<const Object> arguments);
+  Object scalar(std::span<const Object> arguments);
+  Object reconstruct(std::span<const Object> arguments);
+  Object frombuffer(std::span<const Object> arguments);
+  Object array(Kind kind, const Object& dtype, const Object& shape, Order order, const Object& bytes);
+  std::vector<std::byte> latin1(const Object& text);
+  Fingerprint hash(const Object& key);
+
+  Budget& budget_;
+  KeyHasher& hasher_;
+};
+
+}  // namespace runrig::pickle::detail

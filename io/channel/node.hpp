@@ -1,0 +1,119 @@
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "key_index.hpp"
+#include "runrig/channel/object.hpp"
+
+namespace runrig::pickle::detail {
+
+struct Global;  // globals.hpp
+
+/// Stands on the reader's stack only, for a class or function that a stream named; loads() never returns one.
+inline constexpr Kind kind_global = Kind{255};
+
+/// Drops `values` without recursing: containers that die with them are taken apart one by one, however deeply they
+/// are nested.
+void bury(std::vector<Object>& values) noexcept;
+void bury(std::vector<Object::Pair>& values) noexcept;
+
+/// What handles to one value share.
+struct Node {
+  explicit Node(Kind node_kind) noexcept : kind(node_kind) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  virtual ~Node() = default;
+
+  const Kind kind;
+  bool weakly_referenced = false;  // a back reference exists or existed: worth a place in the memo
+  // The reader's, while it alone has the node: how far it has looked into it, and how deep it is.
+  enum class Visit : std::uint8_t { unseen, open, done } visit = Visit::unseen;
+  std::uint32_t height = 0;
+};
+
+struct BigIntNode : Node {
+  explicit BigIntNode(BigInt number) : Node(Kind::integer), value(std::move(number)) {}
+  BigInt value;
+};
+struct ComplexNode : Node {
+  explicit ComplexNode(std::complex<double> number) : Node(Kind::complex), value(number) {}
+  std::complex<double> value;
+};
+struct TextNode : Node {
+  explicit TextNode(std::string text) : Node(Kind::string), value(std::move(text)) {}
+  std::string value;
+};
+struct BytesNode : Node {
+  BytesNode(Kind node_kind, std::vector<std::byte> bytes) : Node(node_kind), value(std::move(bytes)) {}
+  std::vector<std::byte> value;
+};
+struct SequenceNode : Node {  // list, tuple
+  SequenceNode(Kind node_kind, std::vector<Object> elements) : Node(node_kind), items(std::move(elements)) {}
+  ~SequenceNode() override { bury(items); }
+  std::vector<Object> items;
+};
+struct DictNode : Node {  // dict, OrderedDict
+  explicit DictNode(Kind node_kind) : Node(node_kind) {}
+  ~DictNode() override { bury(entries); }
+  std::vector<Object::Pair> entries;
+  KeyIndex index;
+};
+struct SetNode : Node {  // set, frozenset
+  explicit SetNode(Kind node_kind) : Node(node_kind) {}
+  ~SetNode() override { bury(members); }
+  std::vector<Object> members;
+  KeyIndex index;
+};
+/// Add what is not there yet.
+void add_entry(DictNode& dict, const Fingerprint& key, Object::Pair entry);
+void add_member(SetNode& set, const Fingerprint& key, Object member);
+
+struct ArrayNode : Node {  // array, NumPy scalar
+  ArrayNode(Kind node_kind, NdBuffer array) : Node(node_kind), value(std::move(array)) {}
+  NdBuffer value;
+};
+struct DTypeNode : Node {
+  explicit DTypeNode(std::string text) : Node(Kind::numpy_dtype), value(std::move(text)) {}
+  std::string value;
+};
+struct GlobalNode : Node {
+  explicit GlobalNode(const Global& named) : Node(kind_global), global(named) {}
+  const Global& global;
+};
+
+/// The way into an Object for reader, writer and hasher.
+struct Access {
+  [[nodiscard]] static Object wrap(std::shared_ptr<Node> node) {
+    Object object;
+    object.value_ = std::move(node);
+    return object;
+  }
+  template <class NodeType, class... Arguments>
+  [[nodiscard]] static Object make(Arguments&&... arguments) {
+    return wrap(std::make_shared<NodeType>(std::forward<Arguments>(arguments)...));
+  }
+  /// Null for a value that lies in the handle.
+  [[nodiscard]] static std::shared_ptr<Node> node(const Object& object) { return object.node(); }
+  /// The node of a handle that is no back reference, without counting; null for a value that lies in the handle.
+  [[nodiscard]] static Node* raw_node(const Object& object) noexcept {
+    const auto* const strong = std::get_if<Object::StrongNode>(&object.value_);
+    return strong != nullptr ? strong->get() : nullptr;
+  }
+  /// How many handles there are; 0 for a back reference or a value that lies in the handle.
+  [[nodiscard]] static long use_count(const Object& object) noexcept {
+    const auto* const strong = std::get_if<Object::StrongNode>(&object.value_);
+    return strong != nullptr ? strong->use_count() : 0;
+  }
+  /// The caller has looked at the kind.
+  template <class NodeType>
+  [[nodiscard]] static NodeType& as(const Object& object) {
+    return static_cast<NodeType&>(*object.node());
+  }
+};
+
+}  // namespace runrig::pickle::detail

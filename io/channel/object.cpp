@@ -1,0 +1,284 @@
+#include "runrig/channel/object.hpp"
+
+#include <stdexcept>
+
+#include "node.hpp"
+#include "runrig/sync/error.hpp"
+#include "text.hpp"
+
+namespace runrig::pickle {
+
+using detail::Access;
+
+std::string_view kind_name(Kind kind) noexcept {
+  switch (kind) {
+    case Kind::none:
+      return "NoneType";
+    case Kind::boolean:
+      return "bool";
+    case Kind::integer:
+      return "int";
+    case Kind::real:
+      return "float";
+    case Kind::complex:
+      return "complex";
+    case Kind::string:
+      return "str";
+    case Kind::bytes:
+      return "bytes";
+    case Kind::bytearray:
+      return "bytearray";
+    case Kind::list:
+      return "list";
+    case Kind::tuple:
+      return "tuple";
+    case Kind::dict:
+      return "dict";
+    case Kind::ordered_dict:
+      return "OrderedDict";
+    case Kind::set:
+      return "set";
+    case Kind::frozenset:
+      return "frozenset";
+    case Kind::array:
+      return "numpy.ndarray";
+    case Kind::numpy_scalar:
+      return "NumPy scalar";
+    case Kind::numpy_dtype:
+      return "numpy.dtype";
+  }
+  return "class or function";
+}
+
+namespace {
+
+[[noreturn]] void throw_kind(std::string_view wanted, Kind found) {
+  throw FormatError("read", "object", "expected " + std::string(wanted) + ", found " + std::string(kind_name(found)));
+}
+
+template <class NodeType>
+const NodeType& expect(const Object& object, Kind wanted) {
+  if (object.kind() != wanted) throw_kind(kind_name(wanted), object.kind());
+  return Access::as<NodeType>(object);
+}
+
+bool is_dict(Kind kind) noexcept { return kind == Kind::dict || kind == Kind::ordered_dict; }
+bool is_set(Kind kind) noexcept { return kind == Kind::set || kind == Kind::frozenset; }
+bool is_sequence(Kind kind) noexcept { return kind == Kind::list || kind == Kind::tuple; }
+
+detail::DictNode& expect_dict(const Object& object) {
+  if (!is_dict(object.kind())) throw_kind("dict", object.kind());
+  return Access::as<detail::DictNode>(object);
+}
+
+detail::Fingerprint hash_key(const Object& key) {
+  if (const auto fingerprint = detail::KeyHasher()(key)) return *fingerprint;
+  throw std::logic_error("a " + std::string(kind_name(key.kind())) + " (or what it holds) cannot be a key");
+}
+
+Object make_dict(Kind kind, std::initializer_list<Object::Pair> entries) {
+  Object result = Access::make<detail::DictNode>(kind);
+  for (const auto& [key, value] : entries) result.insert_or_assign(key, value);
+  return result;
+}
+
+Object make_set(Kind kind, std::vector<Object>&& members) {
+  Object result = Access::make<detail::SetNode>(kind);
+  auto& node = Access::as<detail::SetNode>(result);
+  detail::KeyHasher hasher;
+  for (auto& member : members) {
+    const auto key = hasher(member);
+    if (!key) (void)hash_key(member);  // throws, with the reason
+    if (!node.index.find(*key)) detail::add_member(node, *key, std::move(member));
+  }
+  return result;
+}
+
+}  // namespace
+
+Object::Object(std::complex<double> value) : Object(Access::make<detail::ComplexNode>(value)) {}
+Object::Object(std::string text) : Object(Access::make<detail::TextNode>(std::move(text))) {}
+Object::Object(NdBuffer array) : Object(Access::make<detail::ArrayNode>(Kind::array, std::move(array))) {}
+Object::Object(BigInt value) {
+  if (const auto small = value.to_int64()) {
+    value_ = *small;
+  } else {
+    *this = Access::make<detail::BigIntNode>(std::move(value));
+  }
+}
+
+Object Object::from_unsigned(std::uint64_t value) { return BigInt::from_unsigned(value); }
+Object Object::bytes(std::vector<std::byte> value) {
+  return Access::make<detail::BytesNode>(Kind::bytes, std::move(value));
+}
+Object Object::bytes(std::span<const std::byte> value) {
+  return bytes(std::vector<std::byte>(value.begin(), value.end()));
+}
+Object Object::bytearray(std::vector<std::byte> value) {
+  return Access::make<detail::BytesNode>(Kind::bytearray, std::move(value));
+}
+Object Object::list(std::vector<Object> items) {
+  return Access::make<detail::SequenceNode>(Kind::list, std::move(items));
+}
+Object Object::tuple(std::vector<Object> items) {
+  return Access::make<detail::SequenceNode>(Kind::tuple, std::move(items));
+}
+Object Object::dict(std::initializer_list<Pair> entries) { return make_dict(Kind::dict, entries); }
+Object Object::ordered_dict(std::initializer_list<Pair> entries) { return make_dict(Kind::ordered_dict, entries); }
+Object Object::set(std::vector<Object> members) { return make_set(Kind::set, std::move(members)); }
+Object Object::frozenset(std::vector<Object> members) { return make_set(Kind::frozenset, std::move(members)); }
+
+Object Object::numpy_scalar(NdBuffer value) {
+  if (value.shape().rank() != 0) throw std::logic_error("a NumPy scalar has the shape ()");
+  return Access::make<detail::ArrayNode>(Kind::numpy_scalar, std::move(value));
+}
+
+Object Object::back_reference(const Object& container) {
+  const auto target = container.node();
+  if (target == nullptr) throw std::logic_error("a back reference needs a container");
+  target->weakly_referenced = true;
+  Object result;
+  result.value_ = WeakNode(target);
+  return result;
+}
+
+Object::StrongNode Object::node() const {
+  if (const auto* const strong = std::get_if<StrongNode>(&value_)) return *strong;
+  const auto* const weak = std::get_if<WeakNode>(&value_);
+  if (weak == nullptr) return nullptr;
+  if (auto target = weak->lock()) return target;
+  throw std::logic_error("the container that this refers back to is gone");
+}
+
+Kind Object::kind() const {
+  switch (value_.index()) {
+    case 0:
+      return Kind::none;
+    case 1:
+      return Kind::boolean;
+    case 2:
+      return Kind::integer;
+    case 3:
+      return Kind::real;
+    case 4:
+      return std::get<StrongNode>(value_)->kind;
+    default:
+      return node()->kind;
+  }
+}
+
+bool Object::as_bool() const {
+  if (const bool* const value = std::get_if<bool>(&value_)) return *value;
+  throw_kind("bool", kind());
+}
+
+std::int64_t Object::as_int() const {
+  if (const auto* const value = std::get_if<std::int64_t>(&value_)) return *value;
+  throw_kind("int of 64 bits", kind());
+}
+
+std::uint64_t Object::as_uint() const {
+  if (kind() == Kind::integer) {
+    if (const auto value = as_big_int().to_uint64()) return *value;
+  }
+  throw_kind("unsigned int of 64 bits", kind());
+}
+
+BigInt Object::as_big_int() const {
+  if (const auto* const small = std::get_if<std::int64_t>(&value_)) return BigInt(*small);
+  return expect<detail::BigIntNode>(*this, Kind::integer).value;
+}
+
+double Object::as_real() const {
+  if (const double* const value = std::get_if<double>(&value_)) return *value;
+  throw_kind("float", kind());
+}
+
+double Object::as_number() const {
+  if (const auto* const value = std::get_if<std::int64_t>(&value_)) return static_cast<double>(*value);
+  if (kind() == Kind::integer) return static_cast<double>(as_uint());
+  return as_real();
+}
+
+std::complex<double> Object::as_complex() const { return expect<detail::ComplexNode>(*this, Kind::complex).value; }
+
+const std::string& Object::as_string() const { return expect<detail::TextNode>(*this, Kind::string).value; }
+
+std::span<const std::byte> Object::as_bytes() const {
+  if (kind() != Kind::bytes && kind() != Kind::bytearray) throw_kind("bytes", kind());
+  return Access::as<detail::BytesNode>(*this).value;
+}
+
+const NdBuffer& Object::as_array() const {
+  if (kind() != Kind::array && kind() != Kind::numpy_scalar) throw_kind(kind_name(Kind::array), kind());
+  return Access::as<detail::ArrayNode>(*this).value;
+}
+
+const std::string& Object::as_dtype() const { return expect<detail::DTypeNode>(*this, Kind::numpy_dtype).value; }
+
+std::size_t Object::size() const { return is_dict(kind()) ? entries().size() : items().size(); }
+
+std::span<const Object> Object::items() const {
+  if (is_sequence(kind())) return Access::as<detail::SequenceNode>(*this).items;
+  if (is_set(kind())) return Access::as<detail::SetNode>(*this).members;
+  throw_kind("list, tuple or set", kind());
+}
+
+const Object& Object::at(std::size_t index) const {
+  const auto all = items();
+  if (index < all.size()) return all[index];
+  throw FormatError("read", "object",
+                    "no element " + std::to_string(index) + " in a " + std::string(kind_name(kind())) + " of " +
+                        std::to_string(all.size()));
+}
+
+std::span<const Object::Pair> Object::entries() const { return expect_dict(*this).entries; }
+
+const Object* Object::find(std::string_view key) const {
+  const auto& dict = expect_dict(*this);
+  const auto position = dict.index.find(detail::KeyHasher::of_text(key));
+  return position ? &dict.entries[*position].second : nullptr;
+}
+
+const Object* Object::find(const Object& key) const {
+  const auto& dict = expect_dict(*this);
+  const auto position = dict.index.find(hash_key(key));
+  return position ? &dict.entries[*position].second : nullptr;
+}
+
+const Object& Object::at(std::string_view key) const {
+  if (const Object* const value = find(key)) return *value;
+  throw FormatError("read", "object", "no key '" + detail::printable(key) + "'");
+}
+
+bool Object::contains(const Object& member) const {
+  if (!is_set(kind())) throw_kind("set", kind());
+  return Access::as<detail::SetNode>(*this).index.find(hash_key(member)).has_value();
+}
+
+void Object::append(Object item) {
+  if (kind() != Kind::list) throw std::logic_error("append to a " + std::string(kind_name(kind())));
+  Access::as<detail::SequenceNode>(*this).items.push_back(std::move(item));
+}
+
+void Object::insert_or_assign(Object key, Object value) {
+  if (!is_dict(kind())) throw std::logic_error("assign in a " + std::string(kind_name(kind())));
+  auto& dict = Access::as<detail::DictNode>(*this);
+  const auto fingerprint = hash_key(key);
+  if (const auto position = dict.index.find(fingerprint)) {
+    dict.entries[*position].second = std::move(value);
+    return;
+  }
+  detail::add_entry(dict, fingerprint, {std::move(key), std::move(value)});
+}
+
+bool Object::insert(Object member) {
+  if (kind() != Kind::set) throw std::logic_error("insert into a " + std::string(kind_name(kind())));
+  auto& set = Access::as<detail::SetNode>(*this);
+  const auto fingerprint = hash_key(member);
+  if (set.index.find(fingerprint)) return false;
+  detail::add_member(set, fingerprint, std::move(member));
+  return true;
+}
+
+}  // namespace runrig::pickle

@@ -1,1 +1,0 @@
-#include "runrig/channel/pickle.hpp"

@@ -1,0 +1,183 @@
+#include "runrig/channel/pickle.hpp"
+
+#include <cstdlib>
+
+#include "samples.hpp"
+#include "support.hpp"
+
+// Real Python with NumPy at the other end.
+namespace runrig::pickle {
+namespace {
+
+using test_samples::read_file;
+using test_samples::write_file;
+
+class PickleNumpyTest : public ::testing::Test {
+ protected:
+  void expect_python(const std::string& python, const std::string& program) {
+    const auto result = test::run_python(python, "import numpy, pickle, pickletools, sys, io, warnings\n" + program,
+                                         {directory_.path().string()});
+    EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  }
+  test::TemporaryDirectory directory_;
+};
+
+TEST_F(PickleNumpyTest, ArraysOfEveryTypeOrderAndShapeAreRead) {
+  RUNRIG_NEED_PYTHON(python, "numpy");
+  expect_python(python, R"(
+out = []
+for code in 'b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 g c8 c16 G'.split():
+    for order in '<>':
+        dtype = numpy.dtype(code).newbyteorder(order)
+        base = numpy.arange(24).astype(dtype)
+        for a in (base, base.reshape(2, 3, 4), numpy.asfortranarray(base.reshape(4, 6)), base.reshape(6, 4)[::2, 1:3],
+                  base[:0], base[:0].reshape(0, 3), base[:1].reshape(()), base.reshape(4, 6).T, base[::-1]):
+            if a.dtype.itemsize != 16 or code != 'g': out.append(a)
+            else: out.append(a.copy(order='K') * 0)  # padding bytes of a long double are not defined
+readonly = numpy.arange(5.)
+readonly.flags.writeable = False
+out.append(readonly)
+def describe(a):
+    order = 'F' if a.flags.f_contiguous and not a.flags.c_contiguous else 'C'
+    return a.dtype.str.encode(), order.encode(), repr(a.shape).encode(), a.tobytes(order)
+for protocol in range(6):
+    pickle.dump([(a,) + describe(a) for a in out], open(f'{sys.argv[1]}/arrays.{protocol}', 'wb'), protocol)
+)");
+  for (int protocol = 0; protocol <= 5; ++protocol) {
+    const Object all = loads(read_file(directory_ / ("arrays." + std::to_string(protocol))));
+    ASSERT_EQ(all.size(), 16U * 2 * 9 + 1);
+    const auto text = [](const Object& bytes) {
+      return std::string_view(reinterpret_cast<const char*>(bytes.as_bytes().data()), bytes.as_bytes().size());
+    };
+    for (const Object& each : all.items()) {
+      const NdBuffer& array = each.at(0).as_array();
+      EXPECT_EQ(array.dtype(), text(each.at(1)));
+      EXPECT_EQ(array.order(), text(each.at(2)) == "F" ? Order::fortran : Order::c) << array.dtype();
+      EXPECT_EQ(to_string(array.shape()), text(each.at(3)));
+      EXPECT_TRUE(std::ranges::equal(array.bytes(), each.at(4).as_bytes())) << array.dtype() << protocol;
+    }
+  }
+}
+
+TEST_F(PickleNumpyTest, ScalarsAndDtypesAreRead) {
+  RUNRIG_NEED_PYTHON(python, "numpy");
+  expect_python(python, R"(
+scalars = [numpy.dtype(code).type(3) for code in 'b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 c8 c16'.split()]
+for protocol in range(6):
+    pickle.dump([(s, s.dtype, s.dtype.str, s.tobytes()) for s in scalars] + [({numpy.int64(3): numpy.dtype('>f4')},)],
+                open(f'{sys.argv[1]}/scalars.{protocol}', 'wb'), protocol)
+)");
+  for (int protocol = 0; protocol <= 5; ++protocol) {
+    const Object all = loads(read_file(directory_ / ("scalars." + std::to_string(protocol))));
+    ASSERT_EQ(all.size(), 15U);
+    for (const Object& each : all.items().first(14)) {
+      EXPECT_EQ(each.at(0).kind(), Kind::numpy_scalar);
+      EXPECT_EQ(each.at(0).as_array().dtype(), each.at(2).as_string());
+      EXPECT_EQ(each.at(1).as_dtype(), each.at(2).as_string());
+      EXPECT_TRUE(std::ranges::equal(each.at(0).as_array().bytes(), each.at(3).as_bytes()));
+    }
+    EXPECT_EQ(all.at(14).at(0).find(3)->as_dtype(), ">f4");
+  }
+}
+
+TEST_F(PickleNumpyTest, NumpyReadsOurArraysWithoutAWarning) {
+  RUNRIG_NEED_PYTHON(python, "numpy");
+  std::vector<Object> arrays;
+  for (const std::string_view dtype :
+       {"|b1", "|i1", "|u1", "<i2", ">u2", "<i4", "<u4", ">i8", "<u8", "<f2", "<f4", ">f8", "<c8", "<c16"}) {
+    for (const Shape& shape : {Shape{}, Shape{6}, Shape{2, 3}, Shape{0, 3}, Shape{2, 1, 3}}) {
+      std::vector<std::byte> content(*shape.checked_bytes(*numpy_item_bytes(dtype)));
+      for (std::size_t i = 0; i < content.size(); ++i) content[i] = std::byte(dtype == "|b1" ? i % 2 : i % 60);
+      for (const Order order : {Order::c, Order::fortran}) {
+        const auto bytes = Object::bytes(content);
+        arrays.push_back(Object::tuple({NdBuffer(dtype, shape, order, content), dtype, to_string(shape),
+                                        order == Order::fortran ? "F" : "C", bytes}));
+        if (shape.rank() == 0 && dtype.front() != '>') {
+          arrays.push_back(Object::tuple({Object::numpy_scalar(NdBuffer(dtype, shape, order, content)), dtype,
+                                          to_string(shape), "scalar", bytes}));
+        }
+      }
+    }
+  }
+  for (int protocol = 2; protocol <= 5; ++protocol) {
+    write_file(directory_ / ("ours." + std::to_string(protocol)), dumps(Object::list(arrays), protocol));
+  }
+  expect_python(python, R"(
+warnings.simplefilter('error')
+warnings.simplefilter('ignore', ResourceWarning)
+for protocol in range(2, 6):
+    data = open(f'{sys.argv[1]}/ours.{protocol}', 'rb').read()
+    pickletools.dis(data, out=io.StringIO())
+    arrays = pickle.loads(data)
+    assert len(arrays) > 140
+    for a, dtype, shape, order, content in arrays:
+        if dtype[0] == '>': a = a.astype(dtype)  # NumPy turns what it reads into the machine's order
+        assert type(a) is numpy.ndarray or order == 'scalar' and type(a) is numpy.dtype(dtype).type, type(a)
+        assert a.dtype == numpy.dtype(dtype) and repr(a.shape) == shape, (a.dtype, dtype, a.shape, shape)
+        assert a.tobytes('F' if order == 'F' else 'C') == content
+        assert order == 'scalar' or a.flags.writeable and a.flags.c_contiguous or order == 'F'
+        if order == 'F': assert a.flags.f_contiguous
+)");
+}
+
+TEST_F(PickleNumpyTest, TypesThatAreNotNumericAreRefusedByName) {
+  RUNRIG_NEED_PYTHON(python, "numpy");
+  expect_python(python, R"(
+for i, a in enumerate([numpy.array(['a']), numpy.array([b'a']), numpy.array([(1, 2.)], 'i4,f8'), numpy.array([None]),
+                       numpy.array(['2026-01-01'], 'M8[ns]'), numpy.matrix([[1]])]):
+    for protocol in 4, 5: open(f'{sys.argv[1]}/{i}.{protocol}', 'wb').write(pickle.dumps(a, protocol))
+)");
+  const std::vector<std::string> names{"'U1'", "'S1'", "'V12'", "'O8'", "'M8'", "matrix"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    for (const char* protocol : {".4", ".5"}) {
+      const auto message =
+          test::thrown_text([&] { (void)loads(read_file(directory_ / (std::to_string(i) + protocol))); });
+      EXPECT_NE(message.find(names[i]), std::string::npos) << message;
+    }
+  }
+}
+
+TEST_F(PickleNumpyTest, RandomObjectsSurviveTheWayThroughPython) {
+  RUNRIG_NEED_PYTHON(python, "numpy");
+#ifdef RUNRIG_NIGHTLY
+  constexpr int count = 100'000;
+#else
+  constexpr int count = 3'000;
+#endif
+  constexpr int part = 5'000;  // objects per process: its memory stays small
+  for (int start = 0; start < count; start += part) {
+    const auto seed = static_cast<unsigned>(start + 1);
+    const int objects = std::min(part, count - start);
+    test_samples::Generator generate(seed);
+    std::vector<std::byte> stream;
+    for (int i = 0; i < objects; ++i) dumps_to(stream, generate(), 2 + i % 4);
+    write_file(directory_ / "there", stream);
+    expect_python(python, R"(
+import warnings
+warnings.simplefilter('error')
+warnings.simplefilter('ignore', ResourceWarning)
+source, target = open(sys.argv[1] + '/there', 'rb'), open(sys.argv[1] + '/back', 'wb')
+data = source.read()
+source.seek(0)
+number = 0
+while source.tell() < len(data):
+    start = source.tell()
+    value = pickle.load(source)
+    pickletools.dis(data[start:source.tell()], out=io.StringIO())
+    pickle.dump(value, target, number % 6)
+    number += 1
+)");
+    const auto back = read_file(directory_ / "back");
+    std::span<const std::byte> rest = back;
+    test_samples::Generator generate_again(seed);
+    for (int i = 0; i < objects; ++i) {
+      const auto [object, length] = load_first(rest);
+      ASSERT_EQ(object, generate_again()) << "object " << i << " of seed " << seed;
+      rest = rest.subspan(length);
+    }
+    EXPECT_TRUE(rest.empty());
+  }
+}
+
+}  // namespace
+}  // namespace runrig::pickle
