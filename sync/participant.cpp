@@ -33,9 +33,10 @@ constexpr std::uint64_t start_mask = 0x7ffff;
 constexpr std::uint64_t image_mask = 0x3ffff;
 constexpr std::uint32_t initial_time_namespace = 0xEFFFFFFA;  // PROC_TIME_INIT_INO of the kernel
 
-// Set at the head of the kernel's exit path, long before a big process has given its memory back and becomes a
-// zombie. Not in a public header, but printed in /proc/PID/stat and the same in every kernel since 2.6.
-constexpr std::uint64_t flag_exiting = 0x4;
+// Task flags that are set when a task will never run user code again: PF_EXITING, at the head of the exit path, long
+// before a big process has given its memory back and becomes a zombie; PF_SIGNALED, before a core dump, which may
+// take many seconds. Not in a public header, but printed in /proc/PID/stat and the same in every kernel since 2.6.
+constexpr std::uint64_t flags_of_the_dying = 0x4 | 0x400;
 
 // What /proc/PID/stat says that matters here.
 struct TaskStat {
@@ -44,7 +45,7 @@ struct TaskStat {
   std::uint64_t flags = 0, threads = 0, start = 0, code = 0, code_end = 0, stack = 0;
 
   [[nodiscard]] bool exiting() const noexcept {
-    return state == 'Z' || state == 'X' || state == 'x' || (flags & flag_exiting) != 0;
+    return state == 'Z' || state == 'X' || state == 'x' || (flags & flags_of_the_dying) != 0;
   }
 };
 

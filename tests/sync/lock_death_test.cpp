@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "runrig/sync/lock.hpp"
@@ -268,6 +269,41 @@ TYPED_TEST(DeadHolderTest, ExecIsADeath) {
   ASSERT_TRUE(test::eventually([&] { return this->shared_->go_on == 1; }));
   EXPECT_LT(test::duration_of([&] { EXPECT_THROW(this->lock().lock(), OwnerDied); }), death_is_known_within);
   EXPECT_EQ(child.join(milliseconds(0)), std::nullopt) << "the process lives, but is another program";
+}
+
+TYPED_TEST(DeadHolderTest, AHolderOfManyThreadsDiesAsAWhole) {
+  for (int round = 0; round < 10; ++round) {
+    this->shared_->go_on = 0;
+    test::Child child([&] {
+      std::vector<std::thread> threads;
+      for (int i = 0; i < 8; ++i) {
+        threads.emplace_back([] {
+          for (;;) ::pause();
+        });
+      }
+      this->lock().lock();
+      this->shared_->go_on = 1;
+      for (;;) ::pause();
+    });
+    ASSERT_TRUE(test::eventually([&] { return this->shared_->go_on == 1; }));
+    EXPECT_FALSE(this->lock().try_lock());
+    child.signal(SIGKILL);
+    EXPECT_LT(test::duration_of([&] { EXPECT_THROW(this->lock().lock(), OwnerDied); }), death_is_known_within);
+    this->repair_and_unlock();
+  }
+}
+
+TYPED_TEST(DeadHolderTest, ACrashIsADeathAlsoWhileItDumpsItsCore) {
+  const test::TemporaryDirectory directory;
+  test::Child child([&] {
+    check_errno(::chdir(directory.path().c_str()), "enter", directory.path().string());
+    std::vector<char> big(128 << 20, 'x');  // takes a while to write, where cores are written
+    this->lock().lock();
+    this->shared_->go_on = big.back() == 'x' ? 1 : 2;
+    ::raise(SIGABRT);
+  });
+  ASSERT_TRUE(test::eventually([&] { return this->shared_->go_on == 1; }));
+  EXPECT_LT(test::duration_of([&] { EXPECT_THROW(this->lock().lock(), OwnerDied); }), death_is_known_within);
 }
 
 TYPED_TEST(DeadHolderTest, AStoppedHolderIsNotDead) {

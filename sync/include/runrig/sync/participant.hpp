@@ -19,10 +19,10 @@
 ///
 /// An id means something in one PID namespace only. The namespace is the *domain*, kept beside the mark.
 ///
-/// Dead is: gone, a zombie, in the kernel's exit path for good, or replaced by exec. Alive is everything else, also
-/// what is stopped, traced or frozen. Whoever cannot be judged (of another namespace, hidden by /proc's mount
-/// options) is reported `unknown` and must be treated as alive: declaring a live holder dead destroys data, missing
-/// a dead one only costs time.
+/// Dead is: gone, a zombie, on its way out in the kernel (also while it dumps core), or replaced by exec. Alive is
+/// everything else, also what is stopped, traced or frozen. Whoever cannot be judged (of another namespace, hidden by
+/// /proc's mount options) is reported `unknown` and must be treated as alive: declaring a live holder dead destroys
+/// data, missing a dead one only costs time.
 ///
 /// Known limit: with address randomisation switched off, exec of the same program with the same arguments and
 /// environment is not noticed.
