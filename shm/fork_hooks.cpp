@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <new>
+
 #include "runrig/sync/error.hpp"
 
 namespace runrig::detail {
@@ -16,9 +18,10 @@ struct Mutexes {
 
 void lock_all();
 void unlock_all();
+void unlock_all_in_child();
 
 Mutexes* make_mutexes() {
-  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all), "register fork hooks", "segments");
+  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all_in_child), "register fork hooks", "segments");
   return new Mutexes;
 }
 
@@ -38,6 +41,14 @@ void unlock_all() {
   if (skip_hooks) return;
   mutexes().participation.unlock();
   mutexes().listeners.unlock();
+}
+
+// A recursive mutex belongs to the thread that locked it, by a number that the child's thread does not have: unlocking
+// it here would fail, silently, and the next fork would wait for ever. It is made anew instead.
+void unlock_all_in_child() {
+  if (skip_hooks) return;
+  mutexes().participation.unlock();
+  new (&mutexes().listeners) std::recursive_mutex;
 }
 
 }  // namespace
