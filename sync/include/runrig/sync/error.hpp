@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 namespace runrig {
 
@@ -76,6 +79,58 @@ class AuthenticationError : public Error {
  public:
   AuthenticationError(std::string_view attempted, std::string_view name)
       : Error(make_error_code(ErrorKind::authentication), attempted, name) {}
+};
+/// A worker process died, and what it was asked for is not done. `what` says which work and how it ended.
+class WorkerLost : public Error {
+ public:
+  WorkerLost(int pid, int signal, std::string_view what)
+      : Error(make_error_code(ErrorKind::worker_lost), std::string(what)), pid_(pid), signal_(signal) {}
+  /// The dead worker; 0 if it is not one worker (all of them died, or the process that makes them).
+  [[nodiscard]] int pid() const noexcept { return pid_; }
+  /// The signal that killed it; 0 if it left by itself, or that is not known.
+  [[nodiscard]] int signal() const noexcept { return signal_; }
+
+ private:
+  int pid_;
+  int signal_;
+};
+/// Elements that a lost worker may have half-written, and that nobody may write again for it.
+class SliceLost : public Error {
+ public:
+  /// Half-open range of elements, in storage order.
+  struct Range {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    friend bool operator==(const Range&, const Range&) = default;
+  };
+  /// `why` tells what became of the worker.
+  SliceLost(std::vector<Range> ranges, std::string_view why)
+      : Error(make_error_code(ErrorKind::slice_lost), describe(ranges, why)), ranges_(std::move(ranges)) {}
+  /// Sorted, without overlap. All other elements are as they should be.
+  [[nodiscard]] const std::vector<Range>& ranges() const noexcept { return ranges_; }
+
+ private:
+  [[nodiscard]] static std::string describe(const std::vector<Range>& ranges, std::string_view why);
+  std::vector<Range> ranges_;
+};
+/// Code that ran in another process threw there.
+class RemoteError : public Error {
+ public:
+  /// `type` is the C++ name of what was thrown, `text` its what(), `worker` the pid, `where` e.g. "slice 7".
+  RemoteError(std::string type, std::string text, int worker, std::string_view where)
+      : Error(make_error_code(ErrorKind::remote_error),
+              std::string(where) + " in worker " + std::to_string(worker) + ": " + type + ": " + text),
+        type_(std::move(type)),
+        text_(std::move(text)),
+        worker_(worker) {}
+  [[nodiscard]] const std::string& type() const noexcept { return type_; }
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  [[nodiscard]] int worker() const noexcept { return worker_; }
+
+ private:
+  std::string type_;
+  std::string text_;
+  int worker_;
 };
 /// The caller, or a signal that it watches, asked for an end.
 class Cancelled : public Error {
