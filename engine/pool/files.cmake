@@ -1,2 +1,14 @@
-set(engine_pool_sources)
-set(engine_pool_headers)
+set(engine_pool_sources
+  pool/arena.cpp
+  pool/captures.cpp
+  pool/control.cpp
+  pool/failure_text.cpp
+  pool/launch.cpp
+  pool/pool.cpp
+  pool/segments.cpp
+  pool/template.cpp
+  pool/worker.cpp)
+set(engine_pool_headers
+  include/runrig/engine/arena.hpp
+  include/runrig/engine/launch.hpp
+  include/runrig/engine/pool.hpp)

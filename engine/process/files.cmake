@@ -1,2 +1,2 @@
-set(engine_process_sources process/machine.cpp)
+set(engine_process_sources process/child.cpp process/machine.cpp)
 set(engine_process_headers include/runrig/engine/machine.hpp)

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "runrig/engine/arena.hpp"
+#include "runrig/engine/launch.hpp"
+
+namespace runrig {
+
+/// What to do when a pool is made in a process that has other threads. A fork copies only the calling thread: a lock
+/// that another one holds at that moment stays locked in the workers for ever.
+enum class OtherThreads { refuse, allow };
+
+struct PoolOptions {
+  /// Worker processes; 0 takes usable_cpu_count().
+  int workers = 0;
+  /// For memory that workers share; none makes one of its own.
+  std::shared_ptr<Arena> arena;
+  /// Stands in error messages and in the workers' process names (at most 15 bytes are shown there).
+  std::string name = "runrig";
+  /// Called first in each new worker. Workers are forked, so it may be any callable. A worker whose initializer throws
+  /// or dies is replaced at most twice; the message is part of the error when no worker is left.
+  std::function<void()> initializer;
+  /// How much private memory a worker may have beyond what it was forked with, 0 for no limit; past that its
+  /// allocations fail (bad_alloc) while all others go on.
+  std::size_t worker_data_limit_bytes = 0;
+  /// Open descriptors that the workers need; all others above 2 are closed there.
+  std::vector<int> keep_fds;
+  OtherThreads other_threads = OtherThreads::refuse;
+  /// Whether a worker that crashes may leave a core file.
+  bool core_files = false;
+  /// How long the destructor lets a worker finish its slice before it kills it.
+  std::chrono::milliseconds grace{500};
+};
+
+/// Worker processes, made once and used for many launches.
+///
+/// The workers are forked by a *template* process, a quiet copy of this one made by the constructor: it learns of a
+/// worker's death at once, books it, and forks another. This process gets no thread and no signal handler of ours. The
+/// workers see memory as it was when the pool was made; what they share with this process afterwards are the arena
+/// and arrays given to parallel_*. They write to this process' stderr and stdout, read /dev/null, ignore SIGINT,
+/// SIGHUP, SIGQUIT and SIGPIPE (this process decides), leave without running exit handlers, and end when this process
+/// ends, however it does.
+///
+/// For one thread at a time. In a forked child, and in the workers themselves, a Pool can only be destroyed, which
+/// does nothing there.
+class Pool {
+ public:
+  /// Throws Error, with nothing left running, if the processes cannot be made; logic_error if this process has other
+  /// threads (see PoolOptions::other_threads), is itself a worker, or for a negative number.
+  explicit Pool(int workers = 0);
+  explicit Pool(PoolOptions options);
+  Pool(Pool&&) noexcept;
+  Pool& operator=(Pool&&) noexcept;
+  /// Ends all processes: cancels what is under way, waits for the grace time, kills, reaps.
+  ~Pool();
+
+  [[nodiscard]] int size() const noexcept;
+  [[nodiscard]] Arena& arena() const noexcept;
+  [[nodiscard]] const std::string& name() const noexcept;
+  /// The workers that live now, as far as is known. For tests and for people.
+  [[nodiscard]] std::vector<pid_t> worker_pids() const;
+  [[nodiscard]] pid_t template_pid() const noexcept;
+  /// How many workers died so far and were replaced.
+  [[nodiscard]] std::uint64_t workers_lost() const noexcept;
+
+  /// Runs `body(SliceContext&)` for each slice in some worker, and returns at once.
+  ///
+  /// The body's bytes are copied to the workers: it is trivially copyable, holds no reference and no pointer but into
+  /// the arena (or other memory that was shared, or constant, when the pool was made). A captured pointer into private
+  /// memory, and code of a module that was loaded after the pool was made, are refused with logic_error; so are a
+  /// second launch while one is under way, and a launch from within a worker. What the body throws is kept as the
+  /// slice's outcome.
+  ///
+  /// No allocation, no system call but the wake. Before it: writes by this process are seen by the bodies. After a
+  /// wait that returned true: writes by the bodies are seen by this process.
+  template <class Closure>
+  [[nodiscard]] Launch launch(const LaunchOptions& options, const Closure& body) {
+    static_assert(std::is_trivially_copyable_v<Closure>,
+                  "a kernel's captures travel to other processes as bytes: capture numbers and handles by value, "
+                  "no strings, vectors or smart pointers");
+    static_assert(sizeof(Closure) <= max_closure_bytes, "a kernel's captures must fit into max_closure_bytes");
+    static_assert(alignof(Closure) <= 64, "a kernel's captures may be aligned to at most 64 bytes");
+    static_assert(std::is_invocable_v<const Closure&, SliceContext&>, "a kernel is called as body(SliceContext&)");
+    return launch_bytes(options, &detail::call_closure<Closure>, &body, sizeof(Closure));
+  }
+
+  /// Ends the workers and the template now, by SIGKILL. Whatever is under way is lost; a later launch throws
+  /// WorkerLost.
+  void terminate() noexcept;
+
+ private:
+  [[nodiscard]] Launch launch_bytes(const LaunchOptions& options, detail::SliceBody body, const void* closure,
+                                    std::size_t closure_bytes);
+  std::shared_ptr<detail::PoolState> state_;
+};
+
+/// Whether this process is a worker (or template) of some pool.
+[[nodiscard]] bool in_worker_process() noexcept;
+
+}  // namespace runrig

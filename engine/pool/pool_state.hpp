@@ -1,0 +1,91 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "captures.hpp"
+#include "control.hpp"
+#include "runrig/engine/pool.hpp"
+#include "runrig/shm/handle.hpp"
+#include "runrig/sync/unique_fd.hpp"
+
+namespace runrig::detail {
+
+/// The memory of a Control and all that belongs to it: shared with the children forked from now on, without name or
+/// descriptor, so it vanishes with the last of them.
+class ControlMemory {
+ public:
+  explicit ControlMemory(int workers);
+  ControlMemory(const ControlMemory&) = delete;
+  ControlMemory& operator=(const ControlMemory&) = delete;
+  ~ControlMemory();
+  [[nodiscard]] const ControlView& view() const noexcept { return view_; }
+  /// Throws away what former launches wrote to the failure log. With no launch under way.
+  void clear_failures() noexcept;
+
+ private:
+  std::size_t bytes_ = 0;
+  std::byte* base_ = nullptr;
+  ControlView view_;
+};
+
+/// A pool as its parent process has it. Shared by the Pool and its Launch.
+struct PoolState : std::enable_shared_from_this<PoolState> {
+  explicit PoolState(PoolOptions given);
+  PoolState(const PoolState&) = delete;
+  PoolState& operator=(const PoolState&) = delete;
+  ~PoolState() { close(); }
+
+  /// Only the process that made the pool may use it; throws logic_error elsewhere.
+  void check_usable_here(const char* what) const;
+  [[nodiscard]] bool owned_here() const noexcept;
+
+  // Processes: pool.cpp.
+  void start_template();
+  /// Ends all processes, workers that are at work after `grace`. Slices not final are lost, for the reason `why`.
+  void end_processes(std::chrono::milliseconds grace, const std::string& why) noexcept;
+  void close() noexcept;
+  /// Finds out whether the template died, and then makes another one, or gives up.
+  void look_after_template();
+  [[nodiscard]] bool wait_until_all_gone(std::chrono::milliseconds limit) noexcept;
+  void poke_template() const noexcept;
+
+  // Launches: launch.cpp.
+  [[nodiscard]] Launch launch(const LaunchOptions& given, SliceBody body, const void* closure,
+                              std::size_t closure_bytes);
+  [[nodiscard]] bool wait(std::uint32_t epoch, Deadline deadline);
+  [[nodiscard]] bool is_finished(std::uint32_t epoch) const noexcept;
+  [[nodiscard]] bool launch_under_way() const noexcept { return current.epoch != 0 && !is_finished(current.epoch); }
+  void settle_as_lost(const std::string& why) noexcept;
+  void cancel(std::uint32_t epoch) noexcept;
+  void share_segment(SegmentId id);
+
+  PoolOptions options;
+  const pid_t owner;
+  ControlMemory memory;
+  const ControlView view;
+  CaptureCheck captures;
+  pid_t template_pid = 0;
+  UniqueFd template_pidfd;  // none: there are no processes
+  UniqueFd command_fd;      // see TemplateSetup
+  UniqueFd alive_fd;        // reading end
+  int template_restarts = 0;
+  std::string end_reason;  // once there are no processes any more
+  // Of the newest launch. Changed under launch_mutex by launch(); other threads only read current_epoch.
+  std::mutex launch_mutex;
+  LaunchRecord current;
+  std::atomic<std::uint32_t> current_epoch{0};
+  // Segments that workers may have mapped, to be told about their closing.
+  std::mutex segments_mutex;
+  std::set<SegmentId> segments;
+  std::optional<SegmentCloseListener> close_listener;  // last: it calls into the members above
+};
+
+}  // namespace runrig::detail
