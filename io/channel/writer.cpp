@@ -82,6 +82,8 @@ class Writer {
   // Values.
   void save(const Object& object, std::size_t depth);
   void save_node(const Object& object, std::size_t depth);
+  // Not inlined, like the containers below: all locals would be on the stack once for each level of nesting.
+  [[gnu::noinline]] void save_leaf(const Object& object);
   void save_int(std::int64_t value);
   void save_big_int(const BigInt& value);
   void save_real(double value) {
@@ -97,10 +99,10 @@ class Writer {
   void save_dtype(std::string_view dtype);
   void save_array(const NdBuffer& array);
   void save_shape(const Shape& shape);
-  void save_list(const Object& list, std::size_t depth);
-  void save_tuple(const Object& tuple, std::size_t depth);
-  void save_dict(const Object& dict, std::size_t depth);
-  void save_set(const Object& set, std::size_t depth);
+  [[gnu::noinline]] void save_list(const Object& list, std::size_t depth);
+  [[gnu::noinline]] void save_tuple(const Object& tuple, std::size_t depth);
+  [[gnu::noinline]] void save_dict(const Object& dict, std::size_t depth);
+  [[gnu::noinline]] void save_set(const Object& set, std::size_t depth);
   void close_tuple(std::size_t items);
   template <class Elements, class Save>
   void save_batches(const Elements& elements, Op one, Op many, const Save& save_element);
@@ -153,6 +155,13 @@ void Writer::save_node(const Object& object, std::size_t depth) {
     case Kind::set:
     case Kind::frozenset:
       return save_set(object, depth);
+    default:
+      return save_leaf(object);
+  }
+}
+
+void Writer::save_leaf(const Object& object) {
+  switch (object.kind()) {
     case Kind::integer:
       save_big_int(object.as_big_int());
       break;
