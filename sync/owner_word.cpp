@@ -51,14 +51,19 @@ constexpr std::chrono::milliseconds first_look{1};
 constexpr std::chrono::milliseconds later_look{50};
 // A failing try_lock() in a loop must not read /proc each time.
 constexpr std::chrono::milliseconds look_again{10};
-constexpr int spins = 60;  // of 40 to 140 cycles: about what a sleep and a wake-up cost at least
+// Before the first sleep: pauses of 40 to 140 cycles, doubled from look to look at the word, about as long in all as
+// a sleep and a wake-up cost at least. Few looks leave the cache line to the holder, who is all the faster.
+constexpr int first_pauses = 4;
+constexpr int last_pauses = 64;
 
-void pause_briefly() noexcept {
+void pause_times(int times) noexcept {
+  for (; times > 0; --times) {
 #if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
+    __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("yield");
+    asm volatile("yield");
 #endif
+  }
 }
 
 std::string holder_name(std::uint64_t word, ParticipantKind kind) {
@@ -120,7 +125,7 @@ OwnerWord::Attempt OwnerWord::attempt(std::uint64_t key) noexcept {
 }
 
 bool OwnerWord::take(const Identity& me, std::uint64_t key, Deadline deadline) {
-  int spins_left = spins;
+  int pauses = first_pauses;
   std::uint64_t flag = 0;  // once we slept there may be others: keep the flag up for them
   std::optional<Clock::time_point> look_at;
   for (;;) {
@@ -139,9 +144,9 @@ bool OwnerWord::take(const Identity& me, std::uint64_t key, Deadline deadline) {
       throw std::logic_error("lock: this thread is repairing the lock; commit() makes it the holder");
     }
     const bool give_up = deadline.passed();
-    if (!give_up && spins_left > 0) {
-      --spins_left;
-      pause_briefly();
+    if (!give_up && pauses <= last_pauses) {
+      pause_times(pauses);
+      pauses *= 2;
       continue;
     }
     // The flag goes up before a sleep. Also when we leave after one: we may have used up the wake-up meant for
