@@ -1,2 +1,22 @@
-set(engine_kernel_sources)
-set(engine_kernel_headers)
+set(engine_kernel_sources kernel/expression_bind.cpp kernel/expression_functions.cpp kernel/expression_literal.cpp
+  kernel/expression_parser.cpp kernel/expression_text.cpp kernel/expression_types.cpp kernel/loops_baseline.cpp
+  kernel/loops_level.cpp kernel/program.cpp kernel/program_builder.cpp kernel/statistics.cpp
+  kernel/statistics_baseline.cpp)
+set(engine_kernel_headers include/runrig/engine/expression.hpp include/runrig/engine/statistics.hpp)
+
+# The inner loops live from vector instructions, which -O2 of GCC 12 does not make. None of these options changes a
+# result: they drop errno and traps that nobody looks at, and scalar steps before a vector loop, which would treat the
+# first elements of a slice by other instructions than the rest.
+set(kernel_loop_options -O3 -fno-math-errno -fno-trapping-math
+  $<$<CXX_COMPILER_ID:GNU>:--param=vect-max-peeling-for-alignment=0>)
+set_source_files_properties(kernel/loops_baseline.cpp kernel/statistics_baseline.cpp kernel/statistics.cpp PROPERTIES
+  COMPILE_OPTIONS "${kernel_loop_options}")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  # The same loops for wider vectors; which of them run is decided by the machine at run time.
+  list(APPEND engine_kernel_sources kernel/loops_avx2.cpp kernel/loops_avx512.cpp kernel/statistics_avx2.cpp
+    kernel/statistics_avx512.cpp)
+  set_source_files_properties(kernel/loops_avx2.cpp kernel/statistics_avx2.cpp PROPERTIES
+    COMPILE_OPTIONS "${kernel_loop_options};-mavx2")
+  set_source_files_properties(kernel/loops_avx512.cpp kernel/statistics_avx512.cpp PROPERTIES
+    COMPILE_OPTIONS "${kernel_loop_options};-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mprefer-vector-width=512")
+endif()

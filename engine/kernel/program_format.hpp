@@ -1,0 +1,141 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "runrig/shm/dtype.hpp"
+
+/// The form in which a bound expression lies in memory, read by run_program().
+namespace runrig::detail {
+
+/// How elements lie in the registers of a program. Booleans are u8, 0 or 1; float16 is f32 that holds values of
+/// float16 only, since every operation of it is computed in float32 and rounded.
+enum class Lane : std::uint8_t { u8, i8, u16, i16, u32, i32, u64, i64, f32, f64 };
+inline constexpr std::size_t lane_count = 10;
+[[nodiscard]] constexpr std::size_t lane_bytes(Lane lane) noexcept {
+  constexpr std::array<std::uint8_t, lane_count> sizes{1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+  return sizes[static_cast<std::size_t>(lane)];
+}
+[[nodiscard]] constexpr Lane lane_of(DType dtype) noexcept {
+  constexpr std::array<Lane, dtype_count> lanes{Lane::u8,  Lane::i8,  Lane::u8,  Lane::i16, Lane::u16, Lane::i32,
+                                                Lane::u32, Lane::i64, Lane::u64, Lane::f32, Lane::f32, Lane::f64};
+  return lanes[static_cast<std::size_t>(dtype)];
+}
+
+/// What an instruction does. "Lane" is Instruction::lane: of the arguments, unless said otherwise.
+enum class Op : std::uint8_t {
+  copy,  // by any lane of that width
+  load_boolean,
+  load_half,
+  store_half,  // between memory and register; lane u8, f32, f32
+  round_half,  // f32 to the nearest float16
+  cast_u8,
+  cast_i8,
+  cast_u16,
+  cast_i16,
+  cast_u32,
+  cast_i32,
+  cast_u64,
+  cast_i64,
+  cast_f32,  // from; lane: to
+  truth,     // not zero; to u8, as all comparisons
+  add,
+  subtract,
+  multiply,
+  divide,
+  floor_divide,
+  remainder,
+  power,
+  require_natural,  // throws if an argument is negative; no result
+  negative,
+  absolute,
+  sign,
+  bit_and,
+  bit_or,
+  bit_xor,
+  bit_not,
+  less,
+  less_equal,
+  equal,
+  not_equal,
+  less_iu,
+  less_equal_iu,
+  less_ui,
+  less_equal_ui,
+  equal_iu,
+  not_equal_iu,  // of int64 with uint64, or the reverse
+  minimum,
+  maximum,
+  select,  // first argument u8
+  isnan,
+  isinf,
+  isfinite,
+  floor,
+  ceil,
+  trunc,
+  rint,
+  sqrt,
+  cbrt,
+  exp,
+  exp2,
+  expm1,
+  log,
+  log2,
+  log10,
+  log1p,
+  sin,
+  cos,
+  tan,
+  arcsin,
+  arccos,
+  arctan,
+  sinh,
+  cosh,
+  tanh,
+  arcsinh,
+  arccosh,
+  arctanh,
+  arctan2,
+  hypot,
+};
+inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::hypot) + 1;
+
+/// Elements are computed in packets of this many, whatever the number asked for: each lies at the same place in the
+/// same vector instruction, so its bits do not depend on where a slice begins or ends.
+inline constexpr std::size_t packet_elements = 64;
+/// Elements that an instruction works on at a time: a few registers of doubles fit a first-level cache.
+inline constexpr std::size_t block_elements = 1024;
+
+/// Register numbers count inputs first, then constants, then temporaries; the last one is the result.
+struct Instruction {
+  Op op = Op::copy;
+  Lane lane = Lane::u8;
+  std::uint16_t result = 0;
+  std::array<std::uint16_t, 3> arguments{};
+  std::uint16_t unused = 0;
+};
+static_assert(sizeof(Instruction) == 12 && std::is_trivially_copyable_v<Instruction>);
+
+/// A constant's bits, in the first bytes of `bits`.
+struct Constant {
+  std::uint64_t bits = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// The head of a program. Behind it: Constant[constants], Instruction[instructions], input item sizes as
+/// std::uint8_t[inputs].
+struct ProgramHead {
+  std::uint32_t magic = 0x47525052;
+  std::uint16_t inputs = 0;
+  std::uint16_t constants = 0;
+  std::uint16_t temporaries = 0;
+  std::uint16_t instructions = 0;
+  std::uint8_t temporary_bytes = 8;  // of an element of the widest temporary
+  std::uint8_t result_bytes = 8;
+  std::uint16_t unused = 0;
+};
+static_assert(sizeof(ProgramHead) == 16 && std::is_trivially_copyable_v<ProgramHead>);
+
+}  // namespace runrig::detail

@@ -1,0 +1,336 @@
+#include "runrig/engine/statistics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "expression_literal.hpp"
+#include "statistics_loops.hpp"
+
+namespace runrig {
+namespace {
+
+using detail::wide_integer;
+__extension__ typedef unsigned __int128 wide_unsigned;
+
+wide_integer integer_sum(const Statistics& of) noexcept {
+  return static_cast<wide_integer>(wide_unsigned{of.sum_high} << 64U | of.sum_low);
+}
+void set_integer_sum(Statistics& of, wide_integer sum) noexcept {
+  of.sum_low = static_cast<std::uint64_t>(sum);
+  of.sum_high = static_cast<std::uint64_t>(static_cast<wide_unsigned>(sum) >> 64U);
+}
+
+/// A sum of floats: the nearest double, and what it lacks. Means of blocks may differ by less than a double of their
+/// size can show, and the spread of the whole depends on it.
+struct FloatSum {
+  double high = 0;
+  double low = 0;
+};
+FloatSum float_sum(const Statistics& of) noexcept {
+  return {std::bit_cast<double>(of.sum_high), std::bit_cast<double>(of.sum_low)};
+}
+void set_float_sum(Statistics& of, FloatSum sum) noexcept {
+  of.sum_high = std::bit_cast<std::uint64_t>(sum.high);
+  of.sum_low = std::bit_cast<std::uint64_t>(std::isfinite(sum.high) ? sum.low : 0);
+}
+/// Knuth's exact addition of two doubles, and then of the small parts.
+FloatSum add(FloatSum a, FloatSum b) noexcept {
+  const double high = a.high + b.high;
+  const double part = high - a.high;
+  const double lost = (a.high - (high - part)) + (b.high - part);
+  const double low = lost + (a.low + b.low);
+  const double sum = high + low;
+  return {sum, low - (sum - high)};
+}
+/// The mean in two parts like a sum.
+FloatSum float_mean(const Statistics& of) noexcept {
+  const auto count = static_cast<double>(of.valid());
+  const FloatSum sum = float_sum(of);
+  const double high = sum.high / count;
+  return {high, (std::fma(-high, count, sum.high) + sum.low) / count};
+}
+
+/// The exact mean of integers: a whole number below it and what is left, of `valid` parts.
+struct WholeMean {
+  wide_integer whole;
+  std::uint64_t rest;
+};
+WholeMean whole_mean(const Statistics& of) noexcept {
+  const wide_integer sum = integer_sum(of);
+  const auto count = static_cast<wide_integer>(of.valid());
+  wide_integer whole = sum / count;
+  if (sum % count < 0) --whole;
+  return {whole, static_cast<std::uint64_t>(sum - whole * count)};
+}
+double fraction(const WholeMean& mean, std::uint64_t count) noexcept {
+  return static_cast<double>(mean.rest) / static_cast<double>(count);
+}
+
+Number number_of(DType dtype, std::uint64_t bits) noexcept {
+  if (is_floating(dtype)) return std::bit_cast<double>(bits);
+  if (is_signed(dtype)) return std::bit_cast<std::int64_t>(bits);
+  return bits;
+}
+
+/// b's mean minus a's. Of integers through their exact sums: means of large numbers that differ by little are equal
+/// as doubles.
+double mean_difference(const Statistics& a, const Statistics& b) noexcept {
+  if (is_floating(a.dtype)) {
+    const FloatSum mean_a = float_mean(a);
+    const FloatSum mean_b = float_mean(b);
+    return (mean_b.high - mean_a.high) + (mean_b.low - mean_a.low);
+  }
+  const WholeMean mean_a = whole_mean(a);
+  const WholeMean mean_b = whole_mean(b);
+  return static_cast<double>(mean_b.whole - mean_a.whole) + (fraction(mean_b, b.valid()) - fraction(mean_a, a.valid()));
+}
+
+/// Chan, Golub and LeVeque's way to join sums of squared deviations.
+Statistics merge(const Statistics& a, const Statistics& b) {
+  Statistics result = a.valid() == 0 ? b : a;
+  result.count = a.count + b.count;
+  result.nan = a.nan + b.nan;
+  if (a.valid() == 0 || b.valid() == 0) return result;
+  const Number b_min = number_of(b.dtype, b.min_bits);
+  const Number b_max = number_of(b.dtype, b.max_bits);
+  if (b_min < number_of(a.dtype, a.min_bits)) result.min_bits = b.min_bits;
+  if (b_max > number_of(a.dtype, a.max_bits)) result.max_bits = b.max_bits;
+  const double count_a = static_cast<double>(a.valid());
+  const double count_b = static_cast<double>(b.valid());
+  const double difference = mean_difference(a, b);
+  result.squares = a.squares + b.squares + difference * difference * (count_a * (count_b / (count_a + count_b)));
+  if (is_floating(a.dtype)) {
+    set_float_sum(result, add(float_sum(a), float_sum(b)));
+  } else {
+    set_integer_sum(result, integer_sum(a) + integer_sum(b));
+  }
+  return result;
+}
+
+template <class T, class Loop, class Squares>
+void summarize_floats(Statistics& result, const T* numbers, std::size_t elements, Loop summary, Squares deviations) {
+  const detail::FloatSummary found = summary(numbers, elements);
+  result.nan = found.nan;
+  if (result.valid() == 0) return;
+  result.min_bits = std::bit_cast<std::uint64_t>(found.min);
+  result.max_bits = std::bit_cast<std::uint64_t>(found.max);
+  set_float_sum(result, {found.sum, 0});
+  const auto count = static_cast<double>(result.valid());
+  const double mean = found.sum / count;
+  const detail::Deviations spread = deviations(numbers, elements, mean);
+  // The deviations would add up to zero but for rounding, so they tell what sum and mean lack.
+  result.squares = spread.squares - spread.sum * (spread.sum / count);
+  const double sum = mean * count;
+  if (std::isfinite(sum) && std::isfinite(spread.sum)) {
+    set_float_sum(result, add({sum, std::fma(mean, count, -sum)}, {spread.sum, 0}));
+  }
+}
+
+/// Exact: additions of integers may come in any order, so these loops are left to the compiler's vectors.
+template <class T>
+wide_integer sum_of(const T* numbers, std::size_t elements) {
+  if constexpr (sizeof(T) < 8) {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < elements; ++i) sum += numbers[i];
+    return sum;
+  } else {
+    // A block's sum of halves fits 64 bits; the upper half carries the sign.
+    using Half = std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>;
+    std::uint64_t low = 0;
+    std::int64_t high = 0;
+    for (std::size_t i = 0; i < elements; ++i) {
+      low += static_cast<std::uint32_t>(numbers[i]);
+      high += static_cast<Half>(numbers[i] >> 32);
+    }
+    return static_cast<wide_integer>(high) * (wide_integer{1} << 32) + low;
+  }
+}
+
+/// Squares of up to 16 bits add up exactly.
+template <class T>
+double squares_of_small(const T* numbers, std::size_t elements, wide_integer sum) {
+  std::uint64_t squares = 0;
+  for (std::size_t i = 0; i < elements; ++i) {
+    const auto x = static_cast<std::int64_t>(numbers[i]);
+    squares += static_cast<std::uint64_t>(x * x);
+  }
+  const auto count = static_cast<wide_integer>(elements);
+  return static_cast<double>(count * static_cast<wide_integer>(squares) - sum * sum) / static_cast<double>(elements);
+}
+
+/// Through differences to a whole number near the mean: they are exact, and small where it matters.
+template <class T>
+double squares_of_large(const T* numbers, std::size_t elements, const Statistics& of, T min, T max) {
+  using Unsigned = std::make_unsigned_t<T>;
+  const WholeMean mean = whole_mean(of);
+  const auto whole = static_cast<T>(mean.whole);  // between min and max
+  const bool near = static_cast<Unsigned>(static_cast<Unsigned>(max) - static_cast<Unsigned>(min)) <=
+                    static_cast<Unsigned>(std::numeric_limits<std::make_signed_t<T>>::max());
+  const auto deviations = detail::best_statistics_loops().double_deviations;
+  std::array<double, detail::statistics_chunk_elements> differences;
+  double squares = 0;
+  for (std::size_t first = 0; first < elements; first += differences.size()) {
+    const std::size_t count = std::min(elements - first, differences.size());
+    if (near) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto wrapped =
+            static_cast<Unsigned>(static_cast<Unsigned>(numbers[first + i]) - static_cast<Unsigned>(whole));
+        differences[i] = static_cast<double>(static_cast<std::make_signed_t<T>>(wrapped));
+      }
+    } else {
+      for (std::size_t i = 0; i < count; ++i) {
+        differences[i] = static_cast<double>(numbers[first + i]) - static_cast<double>(whole);
+      }
+    }
+    squares += deviations(differences.data(), count, 0).squares;
+  }
+  return std::max(0.0, squares - static_cast<double>(mean.rest) * fraction(mean, elements));
+}
+
+template <class T>
+void summarize_integers(Statistics& result, const T* numbers, std::size_t elements) {
+  if (elements == 0) return;
+  T min = numbers[0];
+  T max = numbers[0];
+  for (std::size_t i = 0; i < elements; ++i) {
+    min = numbers[i] < min ? numbers[i] : min;
+    max = numbers[i] > max ? numbers[i] : max;
+  }
+  result.min_bits = static_cast<std::uint64_t>(min);  // sign-extended
+  result.max_bits = static_cast<std::uint64_t>(max);
+  const wide_integer sum = sum_of(numbers, elements);
+  set_integer_sum(result, sum);
+  if constexpr (sizeof(T) <= 2) {
+    result.squares = squares_of_small(numbers, elements, sum);
+  } else {
+    result.squares = squares_of_large(numbers, elements, result, min, max);
+  }
+}
+
+/// Any byte that is not zero is true.
+void summarize_booleans(Statistics& result, const std::uint8_t* bytes, std::size_t elements) {
+  if (elements == 0) return;
+  std::uint64_t set = 0;
+  for (std::size_t i = 0; i < elements; ++i) set += bytes[i] != 0 ? 1U : 0U;
+  result.min_bits = set == elements ? 1 : 0;
+  result.max_bits = set == 0 ? 0 : 1;
+  result.sum_low = set;
+  result.squares = static_cast<double>(set * (elements - set)) / static_cast<double>(elements);
+}
+
+}  // namespace
+
+std::string number_text(const Number& number) {
+  if (const auto* real = std::get_if<double>(&number)) {
+    if (std::isnan(*real)) return "nan";
+    std::array<char, 32> text{};
+    const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), *real);
+    return {text.data(), end};
+  }
+  if (const auto* integer = std::get_if<std::int64_t>(&number)) return std::to_string(*integer);
+  return std::to_string(std::get<std::uint64_t>(number));
+}
+
+std::optional<Number> Statistics::min() const noexcept {
+  return valid() == 0 ? std::nullopt : std::optional(number_of(dtype, min_bits));
+}
+
+std::optional<Number> Statistics::max() const noexcept {
+  return valid() == 0 ? std::nullopt : std::optional(number_of(dtype, max_bits));
+}
+
+double Statistics::mean() const noexcept {
+  if (valid() == 0) return std::numeric_limits<double>::quiet_NaN();
+  if (is_floating(dtype)) return float_sum(*this).high / static_cast<double>(valid());
+  const WholeMean mean = whole_mean(*this);
+  return static_cast<double>(mean.whole) + fraction(mean, valid());
+}
+
+double Statistics::stddev() const noexcept {
+  if (valid() == 0) return std::numeric_limits<double>::quiet_NaN();
+  // Rounding may leave a sum of squares just below zero; a NaN passes.
+  return std::sqrt(squares < 0 ? 0 : squares / static_cast<double>(valid()));
+}
+
+double Statistics::sum() const noexcept {
+  return is_floating(dtype) ? float_sum(*this).high : static_cast<double>(integer_sum(*this));
+}
+
+std::string Statistics::sum_text() const {
+  return is_floating(dtype) ? number_text(sum()) : detail::integer_text(integer_sum(*this));
+}
+
+Statistics summarize_block(DType dtype, const std::byte* data, std::size_t elements) {
+  if (elements > statistics_block_elements) throw std::logic_error("summarize_block: more than one block");
+  Statistics result;
+  result.dtype = dtype;
+  result.count = elements;
+  const detail::StatisticsLoops& loops = detail::best_statistics_loops();
+  visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, bool>) {
+      summarize_booleans(result, reinterpret_cast<const std::uint8_t*>(data), elements);
+    } else if constexpr (std::is_same_v<T, half>) {
+      summarize_floats(result, reinterpret_cast<const std::uint16_t*>(data), elements, loops.half_summary,
+                       loops.half_deviations);
+    } else if constexpr (std::is_same_v<T, float>) {
+      summarize_floats(result, reinterpret_cast<const float*>(data), elements, loops.float_summary,
+                       loops.float_deviations);
+    } else if constexpr (std::is_same_v<T, double>) {
+      summarize_floats(result, reinterpret_cast<const double*>(data), elements, loops.double_summary,
+                       loops.double_deviations);
+    } else {
+      summarize_integers(result, reinterpret_cast<const T*>(data), elements);
+    }
+  });
+  return result;
+}
+
+void StatisticsTree::add(const Statistics& next_block) {
+  if (next_block.dtype != dtype_) throw std::logic_error("StatisticsTree::add: a block of another dtype");
+  add_tree(next_block, 0);
+}
+
+// Like a binary counter: as long as two trees are of one size, they are joined. `tree` has 2^level blocks, and the
+// trees here have no fewer.
+void StatisticsTree::add_tree(Statistics tree, unsigned level) {
+  for (std::uint64_t carry = blocks_ >> level; (carry & 1U) != 0; carry >>= 1U) {
+    tree = merge(levels_.back(), tree);
+    levels_.pop_back();
+  }
+  levels_.push_back(tree);
+  blocks_ += std::uint64_t{1} << level;
+}
+
+void StatisticsTree::add_repeated(const Statistics& block, std::uint64_t times) {
+  if (block.dtype != dtype_) throw std::logic_error("StatisticsTree::add_repeated: a block of another dtype");
+  // Upwards: trees of twice the size each time. One is added where the tree of that size waits for its other half; an
+  // odd one that is left is added last, on the way down, when all that is larger is in its place.
+  std::vector<std::pair<unsigned, Statistics>> left;
+  Statistics tree = block;
+  for (unsigned level = 0; times > 0; ++level) {
+    if ((blocks_ >> level & 1U) != 0) {
+      add_tree(tree, level);
+      --times;
+    }
+    if ((times & 1U) != 0) left.emplace_back(level, tree);
+    times >>= 1U;
+    if (times > 0) tree = merge(tree, tree);
+  }
+  for (; !left.empty(); left.pop_back()) add_tree(left.back().second, left.back().first);
+}
+
+Statistics StatisticsTree::result() const {
+  Statistics result;
+  result.dtype = dtype_;
+  if (levels_.empty()) return result;
+  result = levels_.back();
+  for (std::size_t i = levels_.size() - 1; i-- > 0;) result = merge(levels_[i], result);
+  return result;
+}
+
+}  // namespace runrig
