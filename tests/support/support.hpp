@@ -92,7 +92,7 @@ CommandResult run_python(const std::string& python, const std::string& program,
   if (!python##_found) GTEST_SKIP() << "no Python with " << (modules) << " found"; \
   const std::string& python = *python##_found
 /// Skips the test unless the user's data folder is there; defines `path`.
-#define RUNRIG_NEED_SHARED_DATA(path)                                                                         \
-  const auto path##_found = ::runrig::test::shared_data();                                                    \
-  if (!path##_found) GTEST_SKIP() << "no folder of real HDF5 files (set RUNRIG_SHARED_DATA to have it used)"; \
-  const std::filesystem::path& path = *path##_found
+#define RUNRIG_NEED_SHARED_DATA(folder)                                                                         \
+  const auto folder##_found = ::runrig::test::shared_data();                                                    \
+  if (!folder##_found) GTEST_SKIP() << "no folder of real HDF5 files (set RUNRIG_SHARED_DATA to have it used)"; \
+  const std::filesystem::path& folder = *folder##_found
