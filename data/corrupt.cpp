@@ -34,7 +34,7 @@ void write_file(const std::filesystem::path& path, const std::vector<std::byte>&
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   CLI::App app("Damages a copy of an HDF5 file, the same way for the same seed, and says what it did.",
                "runrig_corrupt");
   std::filesystem::path input, output;
@@ -46,21 +46,19 @@ int main(int argc, char** argv) {
   app.add_option("--mode", mode,
                  "truncate, flip-bits, rewrite-bytes, zero-run, splice or overwrite-field; by seed if not given");
   CLI11_PARSE(app, argc, argv);
-  try {
-    std::optional<runrig::data::Damage> damage;
-    if (!mode.empty()) {
-      damage = runrig::data::damage_named(mode);
-      if (!damage) {
-        std::fprintf(stderr, "runrig_corrupt: there is no mode '%s'; see --help\n", mode.c_str());
-        return 2;
-      }
+  std::optional<runrig::data::Damage> damage;
+  if (!mode.empty()) {
+    damage = runrig::data::damage_named(mode);
+    if (!damage) {
+      std::fprintf(stderr, "runrig_corrupt: there is no mode '%s'; see --help\n", mode.c_str());
+      return 2;
     }
-    const auto result = runrig::data::corrupt(read_file(input), seed, damage);
-    write_file(output, result.bytes);
-    std::printf("%s\n", result.description.c_str());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "runrig_corrupt: %s\n", error.what());
-    return 1;
   }
+  const auto result = runrig::data::corrupt(read_file(input), seed, damage);
+  write_file(output, result.bytes);
+  std::printf("%s\n", result.description.c_str());
   return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "runrig_corrupt: %s\n", error.what());
+  return 1;
 }

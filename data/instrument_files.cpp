@@ -46,7 +46,7 @@ std::vector<std::uint16_t> counts(std::uint64_t seed) {
 }  // namespace
 
 void write_series(const std::filesystem::path& path, std::uint64_t seed) {
-  constexpr std::size_t minutes = 14 * 24 * 60;
+  constexpr std::size_t minutes = 14UL * 24 * 60;
   const Noise noise(seed, 10);
   std::vector<double> pressure(minutes);
   std::vector<float> humidity(minutes / 10);
