@@ -68,29 +68,6 @@ bool is_entry(const RegistryEntry& entry) noexcept {
          is_segment_name(entry.name.data());
 }
 
-// Excludes other removals by processes of ours, if that is possible within a second.
-class RemovalLock {
- public:
-  explicit RemovalLock(const Registry* registry) noexcept {
-    if (registry == nullptr) return;
-    // A descriptor of its own: a lock on the registry's would be shared with other threads and with children.
-    fd_.reset(retry_on_eintr([&] { return ::openat(registry->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-    if (!fd_) return;
-    for (int waited = 0; waited < lock_wait_ms && try_lock_exclusive(fd_.get()) == LockAttempt::busy; ++waited) {
-      const timespec millisecond{0, 1'000'000};
-      ::nanosleep(&millisecond, nullptr);
-    }
-  }
-  RemovalLock(const RemovalLock&) = delete;
-  RemovalLock& operator=(const RemovalLock&) = delete;
-  ~RemovalLock() {
-    if (fd_) unlock_exclusive(fd_.get());
-  }
-
- private:
-  UniqueFd fd_;
-};
-
 }  // namespace
 
 LockAttempt try_lock_shared(int fd) noexcept { return try_lock(fd, LOCK_SH); }
@@ -212,23 +189,40 @@ void Registry::for_each(char prefix, void (*visit)(void* context, const char* fi
   }
 }
 
-int unlink_segment(const Registry* registry, const char* name, SegmentId id) noexcept {
-  const SegmentPath path(name);
-  {
-    const RemovalLock lock(registry);
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) {
-      if (errno != ENOENT) return errno;
-    } else if (SegmentId{status.st_dev, status.st_ino} == id) {
-      RUNRIG_KILLPOINT("shm.unlink.checked");
-      if (::unlink(path.c_str()) != 0) return errno;
-      RUNRIG_KILLPOINT("shm.unlink.unnamed");
-      if (registry != nullptr) registry->remove(entry_file_name(id).data());
-      return 0;
-    }
+RegistryLock::RegistryLock(const Registry* registry) noexcept {
+  if (registry == nullptr) return;
+  // A descriptor of its own: a lock on the registry's would be shared with other threads and with children.
+  fd_.reset(retry_on_eintr([&] { return ::openat(registry->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!fd_) return;
+  for (int waited = 0; waited < lock_wait_ms && try_lock_exclusive(fd_.get()) == LockAttempt::busy; ++waited) {
+    const timespec millisecond{0, 1'000'000};
+    ::nanosleep(&millisecond, nullptr);
   }
-  if (registry != nullptr) registry->remove(entry_file_name(id).data());
-  return ENOENT;
+}
+
+RegistryLock::~RegistryLock() {
+  if (fd_) unlock_exclusive(fd_.get());
+}
+
+int unlink_segment(const Registry* registry, const char* name, SegmentId id) noexcept {
+  const RegistryLock lock(registry);
+  return unlink_segment_locked(registry, name, id);
+}
+
+int unlink_segment_locked(const Registry* registry, const char* name, SegmentId id) noexcept {
+  const SegmentPath path(name);
+  struct stat status {};
+  int code = ENOENT;
+  if (::lstat(path.c_str(), &status) != 0) {
+    code = errno;
+  } else if (SegmentId{status.st_dev, status.st_ino} == id) {
+    RUNRIG_KILLPOINT("shm.unlink.checked");
+    code = ::unlink(path.c_str()) == 0 ? 0 : errno;
+    RUNRIG_KILLPOINT("shm.unlink.unnamed");
+  }
+  // After the name, so that no segment is ever without its entry.
+  if (registry != nullptr && (code == 0 || code == ENOENT)) registry->remove(entry_file_name(id).data());
+  return code;
 }
 
 }  // namespace runrig::detail

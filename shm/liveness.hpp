@@ -104,10 +104,24 @@ class Registry {
   UniqueFd fd_;
 };
 
-/// Removes the name `name` if it is that segment's: between looking and removing, no other of our processes can free
-/// the name and give it to another segment, because all of them hold the registry's lock for this. A stopped process
-/// can hold that up for a second at most; after that the removal goes on without. Returns 0, ENOENT (also: the name is
-/// another segment's), or why not.
+/// Held while segments lose their names. It keeps a name that was looked at from being freed, and given to another
+/// segment, before it is removed; and it keeps sweeps from taking each other's descriptors for those of users. Waits
+/// for a second at most, since its holder may be stopped, and then goes on without: what it guards against is rare, and
+/// harmless to all but a name.
+class RegistryLock {
+ public:
+  explicit RegistryLock(const Registry* registry) noexcept;  // none for no registry
+  RegistryLock(const RegistryLock&) = delete;
+  RegistryLock& operator=(const RegistryLock&) = delete;
+  ~RegistryLock();
+
+ private:
+  UniqueFd fd_;
+};
+
+/// Removes the name `name` if it is that segment's, and the segment's entry. Returns 0, ENOENT (also: the name is
+/// another segment's), or why not. The second for those who hold the lock.
 [[nodiscard]] int unlink_segment(const Registry* registry, const char* name, SegmentId id) noexcept;
+[[nodiscard]] int unlink_segment_locked(const Registry* registry, const char* name, SegmentId id) noexcept;
 
 }  // namespace runrig::detail

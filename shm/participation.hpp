@@ -8,6 +8,7 @@ namespace runrig::detail {
 struct Membership {
   Registry registry;
   FileName session{};
+  bool founded = false;  ///< just now, by this call
 };
 
 /// Makes this process a member of a session, if it is not yet (or not any more, having closed all its descriptors), and

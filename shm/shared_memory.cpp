@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cstdio>
@@ -33,16 +32,18 @@ std::string attempt_text(std::size_t size_bytes) {
   return "create segment of " + std::to_string(size_bytes) + " bytes";
 }
 
-// What killed processes left is removed by whoever starts next. Once per process; a failure is no reason not to create.
-void sweep_once() {
-  // Relaxed: it does not matter to the others whether the one that sweeps is done.
-  static std::atomic<bool> begun{false};
-  if (begun.exchange(true, std::memory_order_relaxed)) return;
-  try {
-    (void)collect_garbage();
-  } catch (const Error& error) {
-    detail::warn(std::string("cannot remove abandoned segments: ") + error.what());
+// Makes this process a member of a session. Whoever founds one first removes what killed processes left; that this
+// fails is no reason not to create.
+detail::Membership enter_session() {
+  detail::Membership membership = detail::join_session();
+  if (membership.founded) {
+    try {
+      (void)collect_garbage();
+    } catch (const Error& error) {
+      detail::warn(std::string("cannot remove abandoned segments: ") + error.what());
+    }
   }
+  return membership;
 }
 
 // A file of ours, without a name yet: if we are killed, it is gone.
@@ -63,32 +64,35 @@ UniqueFd make_nameless(std::size_t size_bytes, std::string_view attempted, std::
 // The segment's entry in the registry, taken back unless the segment got its name.
 class Registration {
  public:
-  Registration(std::string_view name, SegmentId id, std::size_t size_bytes)
-      : membership_(detail::join_session()), id_(id) {
+  Registration(const detail::Membership& membership, std::string_view name, SegmentId id, std::size_t size_bytes)
+      : registry_(membership.registry), id_(id) {
     detail::RegistryEntry entry;
     entry.id = id;
     entry.size_bytes = size_bytes;
     entry.creator = this_process_identity();
-    entry.created_ns =
-        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch())
-            .count();
-    entry.session = membership_.session;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    entry.created_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+    entry.session = membership.session;
     std::copy(name.begin(), name.end(), entry.name.begin());
-    membership_.registry.publish(entry);
+    registry_.publish(entry);
     RUNRIG_KILLPOINT("shm.create.registered");
   }
   Registration(const Registration&) = delete;
   Registration& operator=(const Registration&) = delete;
   ~Registration() {
-    if (!kept_) membership_.registry.remove(detail::entry_file_name(id_).data());
+    if (!kept_) registry_.remove(detail::entry_file_name(id_).data());
   }
   void keep() noexcept { kept_ = true; }
 
  private:
-  detail::Membership membership_;
+  const detail::Registry& registry_;
   SegmentId id_;
   bool kept_ = false;
 };
+
+bool name_is_taken(const SegmentPath& path) {
+  return ::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
 
 SegmentId identify(int fd, std::string_view attempted, std::string_view name) {
   struct stat status {};
@@ -106,13 +110,14 @@ struct Made {
 std::optional<Made> try_create(std::string_view name, std::size_t size_bytes, const Fill& fill) {
   const std::string attempted = attempt_text(size_bytes);
   const SegmentPath path(name);
-  // Asked first, because filling a large segment takes its time; what decides is the linkat.
-  if (::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return std::nullopt;
+  const detail::Membership membership = enter_session();  // may free the name, or room
+  // Asked first because reserving and filling take their time; what decides is the linkat.
+  if (name_is_taken(path)) return std::nullopt;
   UniqueFd fd = make_nameless(size_bytes, attempted, name);
   Mapping mapping = Mapping::map(fd.get(), 0, size_bytes, Access::read_write, name);
   if (fill) fill(mapping.writable_bytes());
   const SegmentId id = identify(fd.get(), attempted, name);
-  Registration registration(name, id, size_bytes);
+  Registration registration(membership, name, id, size_bytes);
   const std::string self = "/proc/self/fd/" + std::to_string(fd.get());
   if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
     if (errno == EEXIST) return std::nullopt;
@@ -146,7 +151,6 @@ SharedMemory SharedMemory::create(std::string_view name, std::size_t size_bytes)
 SharedMemory SharedMemory::create(std::string_view name, std::size_t size_bytes, const Fill& fill) {
   detail::check_segment_name(name, "create segment");
   check_size(size_bytes, name);
-  sweep_once();
   auto made = try_create(name, size_bytes, fill);
   if (!made) throw Error(std::errc::file_exists, attempt_text(size_bytes), name);
   return SharedMemory(std::string(name), std::move(made->fd), std::move(made->mapping), made->id);
@@ -156,7 +160,6 @@ SharedMemory SharedMemory::create(std::size_t size_bytes) { return create(size_b
 
 SharedMemory SharedMemory::create(std::size_t size_bytes, const Fill& fill) {
   check_size(size_bytes, "with a random name");
-  sweep_once();
   for (;;) {  // two equal names out of 2^64 are a curiosity, three a broken kernel
     std::string name = random_name();
     if (auto made = try_create(name, size_bytes, fill)) {

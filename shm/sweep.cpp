@@ -61,19 +61,25 @@ struct Locked {
   std::uint64_t size_bytes = 0;
 };
 
-// The segment of an entry with its exclusive lock; none if somebody has it in use, or it is gone.
-std::optional<Locked> try_lock_segment(const RegistryEntry& entry) {
-  // Not open_segment_file(): a segment of ours that became odd (emptied, another mode) must go as well.
+// Opens the very segment of an entry; none if it is gone. Not open_segment_file(): a segment of ours that became odd
+// (emptied, of another mode) must go as well.
+std::optional<Locked> open_segment(const RegistryEntry& entry) {
   const SegmentPath path(entry.name.data());
-  Locked locked;
-  locked.fd.reset(retry_on_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); }));
+  Locked opened;
+  opened.fd.reset(retry_on_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); }));
   struct stat status {};
-  if (!locked.fd || ::fstat(locked.fd.get(), &status) != 0 || SegmentId{status.st_dev, status.st_ino} != entry.id ||
-      detail::try_lock_exclusive(locked.fd.get()) != LockAttempt::taken) {
+  if (!opened.fd || ::fstat(opened.fd.get(), &status) != 0 || SegmentId{status.st_dev, status.st_ino} != entry.id) {
     return std::nullopt;
   }
-  locked.size_bytes = static_cast<std::uint64_t>(status.st_size);
-  return locked;
+  opened.size_bytes = static_cast<std::uint64_t>(status.st_size);
+  return opened;
+}
+
+// The segment of an entry with its exclusive lock; none if somebody has it in use, or it is gone.
+std::optional<Locked> try_lock_segment(const RegistryEntry& entry) {
+  auto opened = open_segment(entry);
+  if (!opened || detail::try_lock_exclusive(opened->fd.get()) != LockAttempt::taken) return std::nullopt;
+  return opened;
 }
 
 struct Candidate {
@@ -131,7 +137,7 @@ class Sweep {
 
   void remove(const Candidate& candidate) {
     const char* const name = candidate.entry.name.data();
-    const int code = detail::unlink_segment(&registry_, name, candidate.entry.id);
+    const int code = detail::unlink_segment_locked(&registry_, name, candidate.entry.id);
     RUNRIG_KILLPOINT("shm.sweep.removed");
     if (code == 0) {
       report_.removed.emplace_back(name);
@@ -174,6 +180,7 @@ std::string_view to_string(SegmentState state) noexcept {
 std::vector<SegmentInfo> list_segments() {
   const auto registry = Registry::open_existing();
   if (!registry) return {};
+  const detail::RegistryLock lock(&*registry);  // or a sweep would take our looking for a use
   std::vector<std::pair<SegmentInfo, RegistryEntry>> found;
   std::map<SegmentId, std::string> names;
   for (const auto& each : file_names(*registry, 's')) {
@@ -210,6 +217,7 @@ std::vector<SegmentInfo> list_segments() {
 SweepReport collect_garbage() {
   const auto registry = Registry::open_existing();
   if (!registry) return {};
+  const detail::RegistryLock lock(&*registry);  // two at a time would take each other for users
   auto report = Sweep(*registry).run();
   Registry::remove_if_empty();
   return report;

@@ -139,13 +139,14 @@ Membership join_session() {
   bool restarted = false;
   std::unique_lock guard(participation_mutex());
   Registry registry = Registry::open_or_create();
-  if (!is_member()) found_session(registry);
+  const bool founded = !is_member();
+  if (founded) found_session(registry);
   if (find_tracker() == 0) {
     restarted = state.had_tracker;
     start_tracker();
     state.had_tracker = true;
   }
-  Membership membership{std::move(registry), state.session};
+  Membership membership{std::move(registry), state.session, founded};
   guard.unlock();  // the handler may do what it likes
   if (restarted) warn("the resource tracker was killed; another one has taken its place");
   return membership;

@@ -54,7 +54,7 @@ struct SweepReport {
 /// stays: each candidate is locked, then all processes that can be looked into (/proc/PID/maps and fd) are searched for
 /// users without a lock, such as Python and NumPy, then the name is checked to be still the same segment's, then it is
 /// removed. Safe beside any number of live sessions and other sweeps; killed at any step it leaves nothing worse than
-/// it found. Each process also does this itself before it creates its first segment. Throws as list_segments().
+/// it found. A process also does this itself before it creates its first segment. Throws as list_segments().
 SweepReport collect_garbage();
 
 /// Removes the segment of that name, used or not, ours or another program's; mappings stay valid. Throws Error:

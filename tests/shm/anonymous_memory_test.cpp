@@ -1,0 +1,125 @@
+#include "runrig/shm/anonymous_memory.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "support.hpp"
+
+namespace runrig {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(AnonymousMemoryTest, IsSharedWithForkedChildrenAtTheSameAddress) {
+  const auto memory = AnonymousMemory::create("test", 10'000);
+  EXPECT_EQ(memory.size_bytes(), 10'000U);
+  EXPECT_EQ(std::count(memory.bytes().begin(), memory.bytes().end(), std::byte{0}), 10'000);
+  EXPECT_EQ(test::run_in_child([&] { memory.writable_bytes()[9'999] = std::byte{7}; }), 0);
+  EXPECT_EQ(memory.bytes()[9'999], std::byte{7});
+}
+
+// M5
+TEST(AnonymousMemoryTest, NobodyCanTruncateOrGrowIt) {
+  const auto memory = AnonymousMemory::create("test", 8192);
+  EXPECT_EQ(::ftruncate(memory.fd(), 0), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_EQ(::ftruncate(memory.fd(), 1 << 20), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_EQ(::fcntl(memory.fd(), F_ADD_SEALS, F_SEAL_WRITE), -1);
+}
+
+// M6
+TEST(AnonymousMemoryTest, AHolePunchedByAPeerReadsAsZeros) {
+  const auto memory = AnonymousMemory::create("test", 8192);
+  memory.writable_bytes()[0] = std::byte{1};
+  memory.writable_bytes()[5000] = std::byte{2};
+  ASSERT_EQ(::fallocate(memory.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
+  EXPECT_EQ(memory.bytes()[0], std::byte{0});
+  EXPECT_EQ(memory.bytes()[5000], std::byte{2});
+}
+
+TEST(AnonymousMemoryTest, MayBeFarLargerThanTheMachineIfReservedLazily) {
+  const std::size_t size_bytes = std::size_t{1} << 40;
+  auto memory = AnonymousMemory::create("sparse", size_bytes, Reserve::lazily);
+  EXPECT_EQ(memory.resident_bytes(), 0U);
+  memory.writable_bytes()[size_bytes - 1] = std::byte{1};
+  EXPECT_EQ(memory.resident_bytes(), 4096U);
+  EXPECT_EQ(memory.bytes()[size_bytes / 2], std::byte{0});
+  EXPECT_EQ(test::thrown_code([&] { (void)AnonymousMemory::create("now", size_bytes); }), std::errc::not_enough_memory);
+  EXPECT_THAT(test::thrown_text([&] { memory.reserve(0, size_bytes); }), HasSubstr("(needs 1.0 TiB, the m"));
+}
+
+TEST(AnonymousMemoryTest, PagesCanBeReservedAndReleased) {
+  const std::size_t page = 4096;
+  auto memory = AnonymousMemory::create("pages", 64 * page, Reserve::lazily);
+  memory.reserve(8 * page, 16 * page);
+  EXPECT_EQ(memory.resident_bytes(), 16 * page);
+  std::fill_n(memory.writable_bytes().begin() + 8 * page, 16 * page, std::byte{5});
+  memory.punch(8 * page, 8 * page);
+  EXPECT_EQ(memory.resident_bytes(), 8 * page);
+  EXPECT_EQ(memory.bytes()[16 * page], std::byte{5});
+  memory.punch(16 * page + 1, 2);  // less than a page: zeroed, and the page stays
+  EXPECT_EQ(memory.resident_bytes(), 8 * page);
+  EXPECT_EQ(memory.bytes()[16 * page + 1], std::byte{0});
+  EXPECT_EQ(memory.bytes()[16 * page + 3], std::byte{5});
+  EXPECT_EQ(memory.bytes()[8 * page], std::byte{0});  // last, since reading gives it a page again
+  memory.punch(0, 0);
+  memory.punch(64 * page, 0);
+  EXPECT_THROW(memory.punch(64 * page, 1), std::out_of_range);
+  EXPECT_THROW(memory.punch(1, ~std::size_t{0}), std::out_of_range);
+  EXPECT_THROW(memory.reserve(60 * page, 5 * page), std::out_of_range);
+}
+
+TEST(AnonymousMemoryTest, ADescriptorIsTakenOnlyIfItIsASealedMemfd) {
+  const auto memory = AnonymousMemory::create("sent", 4096);
+  memory.writable_bytes()[1] = std::byte{3};
+  const auto copy = AnonymousMemory::attach(UniqueFd(::fcntl(memory.fd(), F_DUPFD_CLOEXEC, 0)));
+  EXPECT_EQ(copy.bytes()[1], std::byte{3});
+  EXPECT_EQ(copy.id(), memory.id());
+
+  UniqueFd unsealed(::memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(unsealed.get(), 4096), 0);
+  ASSERT_EQ(::fcntl(unsealed.get(), F_ADD_SEALS, F_SEAL_GROW), 0);
+  EXPECT_EQ(test::thrown_code([&] { (void)AnonymousMemory::attach(std::move(unsealed)); }),
+            std::errc::invalid_argument);
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd writer(ends[1]);
+  EXPECT_EQ(test::thrown_code([&] { (void)AnonymousMemory::attach(UniqueFd(ends[0])); }), std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_code([&] { (void)AnonymousMemory::attach(UniqueFd()); }), std::errc::invalid_argument);
+  UniqueFd empty(::memfd_create("empty", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::fcntl(empty.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK), 0);
+  EXPECT_EQ(test::thrown_code([&] { (void)AnonymousMemory::attach(std::move(empty)); }), std::errc::invalid_argument);
+}
+
+TEST(AnonymousMemoryTest, BadSizesAndLabelsAreRefused) {
+  EXPECT_EQ(test::thrown_code([] { (void)AnonymousMemory::create("x", 0); }), std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_code([] { (void)AnonymousMemory::create("x", ~std::size_t{0}, Reserve::lazily); }),
+            std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_code([] { (void)AnonymousMemory::create("a/b", 10); }), std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_code([] { (void)AnonymousMemory::create(std::string(300, 'x'), 10); }),
+            std::errc::invalid_argument);
+}
+
+TEST(AnonymousMemoryTest, ClosingTwiceIsHarmlessAndUseAfterwardsAnError) {
+  auto memory = AnonymousMemory::create("test", 4096);
+  memory.close();
+  memory.close();
+  EXPECT_THROW((void)memory.bytes(), std::logic_error);
+  EXPECT_THROW((void)memory.writable_bytes(), std::logic_error);
+  EXPECT_THROW((void)memory.handle(), std::logic_error);
+  EXPECT_THROW((void)memory.resident_bytes(), std::logic_error);
+  EXPECT_THROW(memory.punch(0, 1), std::logic_error);
+  EXPECT_EQ(memory.fd(), -1);
+  auto other = AnonymousMemory::create("other", 4096);
+  memory = std::move(other);
+  EXPECT_EQ(memory.bytes().size(), 4096U);
+}
+
+}  // namespace
+}  // namespace runrig

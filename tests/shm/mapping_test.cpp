@@ -1,0 +1,60 @@
+#include "runrig/shm/mapping.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runrig/sync/unique_fd.hpp"
+#include "support.hpp"
+
+namespace runrig {
+namespace {
+
+class MappingTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fd_.reset(::memfd_create("mapping-test", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(fd_.get(), 8192), 0);
+  }
+  UniqueFd fd_;
+};
+
+TEST_F(MappingTest, TwoMappingsOfOneFileShowTheSameBytes) {
+  const auto one = Mapping::map(fd_.get(), 0, 8192, Access::read_write, "m");
+  const auto other = Mapping::map(fd_.get(), 4096, 4096, Access::read_only, "m");
+  one.writable_bytes()[4100] = std::byte{7};
+  EXPECT_EQ(other.bytes()[4], std::byte{7});
+  EXPECT_EQ(other.size_bytes(), 4096U);
+}
+
+TEST_F(MappingTest, OutlivesItsDescriptorAndMoves) {
+  auto one = Mapping::map(fd_.get(), 0, 8192, Access::read_write, "m");
+  fd_.reset();
+  one.writable_bytes()[0] = std::byte{1};
+  Mapping moved = std::move(one);
+  EXPECT_FALSE(one);  // NOLINT(bugprone-use-after-move): what is promised of it is tested
+  EXPECT_TRUE(one.bytes().empty());
+  EXPECT_EQ(moved.bytes()[0], std::byte{1});
+  one = std::move(moved);
+  EXPECT_EQ(one.bytes()[0], std::byte{1});
+  one.reset();
+  one.reset();
+  EXPECT_FALSE(one);
+}
+
+TEST_F(MappingTest, ReadOnlyMemoryGivesOutNoWritableBytes) {
+  const auto mapping = Mapping::map(fd_.get(), 0, 8192, Access::read_only, "m");
+  EXPECT_THROW((void)mapping.writable_bytes(), std::logic_error);
+}
+
+TEST_F(MappingTest, WhatCannotBeMappedIsAnErrorWithTheName) {
+  EXPECT_EQ(test::thrown_code([&] { (void)Mapping::map(fd_.get(), 0, 0, Access::read_only, "m"); }),
+            std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_code([&] { (void)Mapping::map(fd_.get(), 5, 10, Access::read_only, "m"); }),
+            std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_text([&] { (void)Mapping::map(-1, 0, 10, Access::read_only, "temps"); }),
+            "map 10 bytes of 'temps': Bad file descriptor");
+}
+
+}  // namespace
+}  // namespace runrig
