@@ -1,1 +1,89 @@
-int main() { return 0; }
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "common.hpp"
+#include "interrupt.hpp"
+#include "runrig/engine/expression.hpp"
+#include "runrig/sync/error.hpp"
+#include "text.hpp"
+#include "version.hpp"
+
+namespace runrig::cli {
+namespace {
+
+void print_error(std::string_view text) {
+  std::fflush(stdout);
+  fmt::print(stderr, "runrig: {}\n", printable(text));
+}
+
+// What was asked for cannot be: the words of FormatError and ExpressionError are about the command line where they get
+// this far, since what is wrong with an input file is part of a report.
+int run(CLI::App& app, int argc, char** argv, const int& exit_code) {
+  try {
+    app.parse(argc, argv);
+    std::fflush(stdout);
+    if (std::ferror(stdout) != 0) throw Error(std::errc::io_error, "write to", "standard output");
+    return exit_code;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    print_error(std::string(error.what()) + " (runrig --help shows how)");
+    return exit_usage;
+  } catch (const UsageError& error) {
+    print_error(error.what());
+    return exit_usage;
+  } catch (const ExpressionError& error) {
+    print_error(error.what());
+    return exit_usage;
+  } catch (const Cancelled&) {
+    print_error("interrupted");
+    return exit_interrupted;
+  } catch (const FormatError& error) {
+    print_error(error.what());
+    return exit_usage;
+  } catch (const Error& error) {
+    print_error(error.what());
+    const bool usage = error.code() == std::errc::invalid_argument || error.code() == std::errc::file_exists;
+    return usage ? exit_usage : exit_failed;
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory");
+    return exit_failed;
+  } catch (const std::exception& error) {
+    print_error(error.what());
+    return exit_failed;
+  }
+}
+
+}  // namespace
+}  // namespace runrig::cli
+
+int main(int argc, char** argv) {
+  using namespace runrig::cli;
+  int exit_code = exit_ok;
+  CLI::App app("runrig: HDF5 arrays through all cores of this machine\n", "runrig");
+  app.set_version_flag("--version", "runrig " RUNRIG_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  add_info(app, exit_code);
+  add_stats(app, exit_code);
+  add_map(app, exit_code);
+  add_shm(app, exit_code);
+  add_bench(app, exit_code);
+  app.footer(
+      "Examples:\n"
+      "  runrig info  data/month-1.h5\n"
+      "  runrig stats data/month-*.h5 -d /temperature\n"
+      "  runrig map   't - 273.15' data/month-*.h5 -i t=/temperature -o 'out/{stem}.h5'\n"
+      "  runrig shm   ls\n"
+      "  runrig bench transfer --max-size 64M\n"
+      "Each command has its own help: runrig map --help. Exit codes: 0 done; 1 some input failed;\n"
+      "2 wrong usage; 130 interrupted.");
+  watch_interrupts();
+  // A reader that closed our output early ends us as it would any tool, with the pipe's error, not a signal.
+  ::signal(SIGPIPE, SIG_IGN);
+  return run(app, argc, argv, exit_code);
+}

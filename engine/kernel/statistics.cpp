@@ -131,85 +131,27 @@ void summarize_floats(Statistics& result, const T* numbers, std::size_t elements
   }
 }
 
-/// Exact: additions of integers may come in any order, so these loops are left to the compiler's vectors.
-template <class T>
-wide_integer sum_of(const T* numbers, std::size_t elements) {
-  if constexpr (sizeof(T) < 8) {
-    std::int64_t sum = 0;
-    for (std::size_t i = 0; i < elements; ++i) sum += numbers[i];
-    return sum;
-  } else {
-    // A block's sum of halves fits 64 bits; the upper half carries the sign.
-    using Half = std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>;
-    std::uint64_t low = 0;
-    std::int64_t high = 0;
-    for (std::size_t i = 0; i < elements; ++i) {
-      low += static_cast<std::uint32_t>(numbers[i]);
-      high += static_cast<Half>(numbers[i] >> 32);
-    }
-    return static_cast<wide_integer>(high) * (wide_integer{1} << 32) + low;
-  }
-}
-
-/// Squares of up to 16 bits add up exactly.
-template <class T>
-double squares_of_small(const T* numbers, std::size_t elements, wide_integer sum) {
-  std::uint64_t squares = 0;
-  for (std::size_t i = 0; i < elements; ++i) {
-    const auto x = static_cast<std::int64_t>(numbers[i]);
-    squares += static_cast<std::uint64_t>(x * x);
-  }
-  const auto count = static_cast<wide_integer>(elements);
-  return static_cast<double>(count * static_cast<wide_integer>(squares) - sum * sum) / static_cast<double>(elements);
-}
-
-/// Through differences to a whole number near the mean: they are exact, and small where it matters.
-template <class T>
-double squares_of_large(const T* numbers, std::size_t elements, const Statistics& of, T min, T max) {
-  using Unsigned = std::make_unsigned_t<T>;
-  const WholeMean mean = whole_mean(of);
-  const auto whole = static_cast<T>(mean.whole);  // between min and max
-  const bool near = static_cast<Unsigned>(static_cast<Unsigned>(max) - static_cast<Unsigned>(min)) <=
-                    static_cast<Unsigned>(std::numeric_limits<std::make_signed_t<T>>::max());
-  const auto deviations = detail::best_statistics_loops().double_deviations;
-  std::array<double, detail::statistics_chunk_elements> differences;
-  double squares = 0;
-  for (std::size_t first = 0; first < elements; first += differences.size()) {
-    const std::size_t count = std::min(elements - first, differences.size());
-    if (near) {
-      for (std::size_t i = 0; i < count; ++i) {
-        const auto wrapped =
-            static_cast<Unsigned>(static_cast<Unsigned>(numbers[first + i]) - static_cast<Unsigned>(whole));
-        differences[i] = static_cast<double>(static_cast<std::make_signed_t<T>>(wrapped));
-      }
-    } else {
-      for (std::size_t i = 0; i < count; ++i) {
-        differences[i] = static_cast<double>(numbers[first + i]) - static_cast<double>(whole);
-      }
-    }
-    squares += deviations(differences.data(), count, 0).squares;
-  }
-  return std::max(0.0, squares - static_cast<double>(mean.rest) * fraction(mean, elements));
-}
-
-template <class T>
-void summarize_integers(Statistics& result, const T* numbers, std::size_t elements) {
+void summarize_integers(Statistics& result, const std::byte* data, std::size_t elements) {
   if (elements == 0) return;
-  T min = numbers[0];
-  T max = numbers[0];
-  for (std::size_t i = 0; i < elements; ++i) {
-    min = numbers[i] < min ? numbers[i] : min;
-    max = numbers[i] > max ? numbers[i] : max;
-  }
-  result.min_bits = static_cast<std::uint64_t>(min);  // sign-extended
-  result.max_bits = static_cast<std::uint64_t>(max);
-  const wide_integer sum = sum_of(numbers, elements);
+  const auto index = static_cast<std::size_t>(result.dtype) - static_cast<std::size_t>(DType::int8);
+  const detail::IntegerLoops& loops = detail::best_statistics_loops().integers[index];
+  const detail::IntegerSummary found = loops.summary(data, elements);
+  result.min_bits = found.min_bits;
+  result.max_bits = found.max_bits;
+  const wide_integer sum = static_cast<wide_integer>(found.upper_sum) * (wide_integer{1} << 32) + found.sum;
   set_integer_sum(result, sum);
-  if constexpr (sizeof(T) <= 2) {
-    result.squares = squares_of_small(numbers, elements, sum);
-  } else {
-    result.squares = squares_of_large(numbers, elements, result, min, max);
+  const auto count = static_cast<wide_integer>(elements);
+  if (item_bytes(result.dtype) <= 2) {  // exact up to here
+    const wide_integer scaled = count * static_cast<wide_integer>(found.squares) - sum * sum;
+    result.squares = static_cast<double>(scaled) / static_cast<double>(elements);
+    return;
   }
+  // Through differences to a whole number near the mean: they are exact, and small where it matters.
+  const WholeMean mean = whole_mean(result);
+  const bool near =
+      found.max_bits - found.min_bits <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  const double squares = loops.squares(data, elements, static_cast<std::uint64_t>(mean.whole), near);
+  result.squares = std::max(0.0, squares - static_cast<double>(mean.rest) * fraction(mean, elements));
 }
 
 /// Any byte that is not zero is true.
@@ -284,7 +226,7 @@ Statistics summarize_block(DType dtype, const std::byte* data, std::size_t eleme
       summarize_floats(result, reinterpret_cast<const double*>(data), elements, loops.double_summary,
                        loops.double_deviations);
     } else {
-      summarize_integers(result, reinterpret_cast<const T*>(data), elements);
+      summarize_integers(result, data, elements);
     }
   });
   return result;

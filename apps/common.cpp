@@ -1,0 +1,101 @@
+#include "common.hpp"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <iostream>
+
+#include "interrupt.hpp"
+#include "progress_bar.hpp"
+#include "runrig/engine/machine.hpp"
+
+namespace runrig::cli {
+
+void CommonOptions::add_to(CLI::App& command, bool with_files) {
+  if (with_files) {
+    command.add_option("files", files, "HDF5 files")->type_name("FILE");
+    command.add_option("--files-from", files_from, "read more names from LIST, one a line; '-' is standard input")
+        ->type_name("LIST");
+  }
+  command.add_option("--workers", workers, "worker processes (default: one for each usable CPU)")->type_name("N");
+  command.add_option("--memory", memory, "memory for arrays, as 512M or 4G (default: a quarter of what there is)")
+      ->type_name("SIZE");
+  command.add_option("--progress", progress, "auto (on a terminal), always or never")->type_name("WHEN");
+  command.add_option("--stall", stall_seconds, "CPU seconds the HDF5 library may spin on one read (default 5)")
+      ->type_name("S");
+  command.add_option("--log-level", log_level, "debug, info, warn, error or off")->type_name("L");
+  command.add_flag("--force-library", force_library)->group("");  // for tests: the slow path on everything
+}
+
+void CommonOptions::settle() {
+  const auto level = spdlog::level::from_str(log_level);
+  if (level == spdlog::level::off && log_level != "off") {
+    throw UsageError("--log-level '" + log_level + "': use debug, info, warn, error or off");
+  }
+  auto logger = std::make_shared<spdlog::logger>("runrig", std::make_shared<spdlog::sinks::stderr_sink_st>());
+  logger->set_pattern("runrig: %l: %v");
+  logger->set_level(level);
+  spdlog::set_default_logger(logger);
+
+  if (!files_from.empty()) {
+    std::ifstream list;
+    if (files_from != "-") {
+      list.open(files_from);
+      if (!list) throw UsageError("--files-from '" + files_from + "': cannot read it");
+    }
+    std::istream& lines = files_from == "-" ? std::cin : list;
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (!line.empty()) files.push_back(line);
+    }
+  }
+  if (files.empty()) throw UsageError("no input files; name some, or use --files-from LIST");
+  if (progress != "auto" && progress != "always" && progress != "never") {
+    throw UsageError("--progress '" + progress + "': use auto, always or never");
+  }
+}
+
+batch::Options CommonOptions::engine() const {
+  batch::Options options;
+  if (workers < 0 || workers > 4096) throw UsageError("--workers must be between 1 and 4096");
+  options.workers = workers;
+  if (!memory.empty()) {
+    options.memory_bytes = parse_size(memory);
+    if (options.memory_bytes < (std::size_t{16} << 20)) throw UsageError("--memory '" + memory + "': at least 16M");
+  }
+  if (!(stall_seconds > 0) || stall_seconds > 1e6) throw UsageError("--stall must be a positive number of seconds");
+  options.cpu_stall = std::chrono::milliseconds(static_cast<long long>(std::ceil(stall_seconds * 1000)));
+  options.force_library = force_library;
+  options.interrupted = [] { return interrupt_count() > 0; };
+  if (ProgressBar::wanted(progress)) {
+    options.on_progress = [bar = std::make_shared<ProgressBar>()](const batch::Progress& now) { bar->show(now); };
+  }
+  SPDLOG_INFO("CPUs: {}; memory: {} MiB", explain_cpu_count(), usable_memory_bytes() >> 20);
+  return options;
+}
+
+std::size_t parse_size(std::string_view text) {
+  const auto fail = [&] {
+    return UsageError("size '" + std::string(text) + "': write a number of bytes, or one with K, M, G or T");
+  };
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || !std::isfinite(value) || value < 0) throw fail();
+  std::string_view unit(stop, static_cast<std::size_t>(text.data() + text.size() - stop));
+  static constexpr std::string_view letters = "KMGT";
+  double factor = 1;
+  if (!unit.empty() && unit != "B") {
+    const auto power = letters.find(static_cast<char>(std::toupper(static_cast<unsigned char>(unit[0]))));
+    unit.remove_prefix(1);
+    if (power == std::string_view::npos || !(unit.empty() || unit == "B" || unit == "iB")) throw fail();
+    factor = std::ldexp(1.0, 10 * (static_cast<int>(power) + 1));
+  }
+  if (value * factor >= 0x1p62) throw fail();
+  return static_cast<std::size_t>(value * factor);
+}
+
+}  // namespace runrig::cli

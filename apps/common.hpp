@@ -1,0 +1,53 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runrig/batch/session.hpp"
+
+namespace runrig::cli {
+
+/// The exit codes of the command, as README.md promises them.
+inline constexpr int exit_ok = 0;
+inline constexpr int exit_failed = 1;  // some input failed; the others are done
+inline constexpr int exit_usage = 2;
+inline constexpr int exit_interrupted = 130;
+
+/// The command line asks for something that cannot be: reported in one line, exit code 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// What every command that reads files understands.
+struct CommonOptions {
+  int workers = 0;
+  std::string memory;
+  std::string progress = "auto";
+  std::string log_level = "warn";
+  std::string files_from;
+  double stall_seconds = 5;
+  bool force_library = false;
+  std::vector<std::string> files;
+
+  /// Adds these options, and FILE..., to a command.
+  void add_to(CLI::App& command, bool with_files = true);
+  /// Sets the log level; reads --files-from and adds its lines to `files`. Throws UsageError: unknown words, no
+  /// files.
+  void settle();
+  /// For the engine; throws UsageError for sizes and numbers that make no sense.
+  [[nodiscard]] batch::Options engine() const;
+};
+
+/// "512M", "1.5GiB", "100000": bytes, with K, M, G, T as powers of 1024. Throws UsageError.
+[[nodiscard]] std::size_t parse_size(std::string_view text);
+
+void add_info(CLI::App& app, int& exit_code);
+void add_stats(CLI::App& app, int& exit_code);
+void add_map(CLI::App& app, int& exit_code);
+void add_shm(CLI::App& app, int& exit_code);
+void add_bench(CLI::App& app, int& exit_code);
+
+}  // namespace runrig::cli

@@ -1,0 +1,65 @@
+#include "progress_bar.hpp"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "text.hpp"
+
+namespace runrig::cli {
+namespace {
+
+std::size_t terminal_width() {
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
+  return 80;
+}
+
+std::string time_text(double seconds) {
+  const auto whole = static_cast<long long>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+  return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+std::string line_for(const batch::Progress& now, double seconds) {
+  const double part =
+      now.bytes > 0 ? std::min(1.0, static_cast<double>(now.bytes_done) / static_cast<double>(now.bytes)) : 0;
+  std::string line;
+  if (now.files > 1) line += fmt::format("{}/{} files  ", now.files_done, now.files);
+  constexpr int cells = 20;
+  const int full = static_cast<int>(part * cells);
+  line += fmt::format("[{}{}] {:3.0f}%  {} of {}", std::string(static_cast<std::size_t>(full), '#'),
+                      std::string(static_cast<std::size_t>(cells - full), '.'), part * 100, size_text(now.bytes_done),
+                      size_text(now.bytes));
+  if (now.bytes_done > 0) {
+    const double rate = static_cast<double>(now.bytes_done) / seconds;
+    line += fmt::format("  {}/s  {} left", size_text(static_cast<std::uint64_t>(rate)),
+                        time_text(static_cast<double>(now.bytes - std::min(now.bytes, now.bytes_done)) / rate));
+  }
+  return line;
+}
+
+}  // namespace
+
+bool ProgressBar::wanted(std::string_view when) {
+  return when == "always" || (when == "auto" && ::isatty(STDERR_FILENO) == 1);
+}
+
+void ProgressBar::show(const batch::Progress& now) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+  if (seconds < 0.5) return;
+  std::string line = line_for(now, seconds);
+  line.resize(std::min(line.size(), terminal_width() - 1));
+  fmt::print(stderr, "\r\x1b[K{}", line);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+ProgressBar::~ProgressBar() {
+  if (shown_) fmt::print(stderr, "\r\x1b[K");
+}
+
+}  // namespace runrig::cli

@@ -1,1 +1,0 @@
-#include "runrig/batch/batch.hpp"

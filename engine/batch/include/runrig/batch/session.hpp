@@ -1,0 +1,130 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runrig/engine/statistics.hpp"
+#include "runrig/hdf5/file.hpp"
+#include "runrig/hdf5/selection.hpp"
+
+namespace runrig::batch {
+
+/// How far long work has come. Bytes are those of the arrays in memory, not of the file.
+struct Progress {
+  std::uint64_t files_done = 0;
+  std::uint64_t files = 0;
+  std::uint64_t bytes_done = 0;
+  std::uint64_t bytes = 0;  // as far as known: grows while files are being looked at
+};
+
+struct Options {
+  int workers = 0;                               // 0: one for each CPU that this process may use
+  std::size_t memory_bytes = 0;                  // 0: a quarter of what the machine or the control group has
+  std::chrono::milliseconds cpu_stall{5000};     // CPU time the HDF5 library may take without getting anywhere
+  std::chrono::milliseconds wall_stall{300000};  // the same in elapsed time: slow storage is not a hang
+  bool force_library = false;                    // read everything through H5Dread: the same values, only slower
+  /// Called from the thread that runs the work, at most ten times a second and at the end.
+  std::function<void(const Progress&)> on_progress;
+  /// Asked a few times a second; true ends the work with Cancelled, after its temporary files were removed.
+  std::function<bool()> interrupted;
+};
+
+/// One input that failed: the others are still done. `dataset` is empty where the whole file is concerned.
+struct Failure {
+  std::string file;
+  std::string dataset;
+  std::string error;  // one line
+};
+
+struct FileListing {
+  std::string file;
+  std::uint64_t file_bytes = 0;
+  std::vector<hdf5::ObjectInfo> objects;
+};
+struct InfoReport {
+  std::vector<FileListing> files;
+  std::vector<Failure> failures;
+};
+
+/// What to summarise: all numeric datasets of a file, or those named.
+struct StatsRequest {
+  std::vector<std::string> files;
+  std::vector<hdf5::DatasetRef> datasets;  // empty: all numeric ones
+};
+struct DatasetStatistics {
+  std::string file;
+  std::string dataset;  // with the selection as it was asked for
+  Shape shape;          // of the selection
+  std::string dtype;    // NumPy's notation of what the file holds: "<f4", ">i2"
+  Statistics statistics;
+};
+struct StatsReport {
+  std::vector<DatasetStatistics> results;  // by file as asked, then in the file's own order
+  std::vector<Failure> failures;
+};
+
+struct MapInput {
+  std::string name;  // in the expression
+  hdf5::DatasetRef dataset;
+};
+struct MapRequest {
+  std::string expression;
+  std::vector<std::string> files;
+  std::vector<MapInput> inputs;
+  std::string output;  // a file, or a template: {stem} {name} {ext} {dir}
+  std::string to = "/result";
+  enum class Existing { refuse, overwrite } existing = Existing::refuse;
+};
+struct MapResult {
+  std::string file;
+  std::string output;
+  std::string dataset;
+  Shape shape;
+  std::string dtype;
+  std::uint64_t output_bytes = 0;  // size of the finished file
+  std::vector<std::string> notes;  // what could not be kept, in words
+};
+struct MapReport {
+  std::vector<MapResult> results;
+  std::vector<Failure> failures;
+};
+
+/// Runs HDF5 work in worker processes: one set of readers, one writer, kept for the session's life.
+///
+/// The HDF5 library is used in these processes only, so a file on which it crashes, hangs or eats memory costs a
+/// worker, is reported by name with the reason, and the rest is done. Make the session before anything in this
+/// process starts HDF5, oneTBB or a thread: its workers are forked here. Not thread-safe; one call at a time.
+class Session {
+ public:
+  /// Throws Error when the workers cannot be started; std::logic_error for options that make no sense.
+  explicit Session(Options options = {});
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  [[nodiscard]] int workers() const noexcept;
+  [[nodiscard]] std::size_t memory_bytes() const noexcept;
+
+  /// Groups, datasets, links and attributes of each file. Throws Cancelled.
+  [[nodiscard]] InfoReport info(const std::vector<std::string>& files);
+  /// Throws Cancelled. The same bits for any number of workers and any memory limit.
+  [[nodiscard]] StatsReport stats(const StatsRequest& request);
+  /// Computes `expression` element by element and writes one output file for each input file. Wrong use (a syntax
+  /// error, an unknown name, two inputs for one output, an output that is an input or exists) throws Error before
+  /// any work; what fails for one file is a Failure. An output is there under its name only when complete.
+  [[nodiscard]] MapReport map(const MapRequest& request);
+
+  struct State;  // private to engine/batch
+  [[nodiscard]] State& state() noexcept { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace runrig::batch

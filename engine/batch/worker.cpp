@@ -1,0 +1,102 @@
+#include "worker.hpp"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "runrig/sync/error.hpp"
+
+namespace runrig::batch {
+namespace {
+
+constexpr std::size_t kept_files = 8;
+
+// Private writable memory of this process as RLIMIT_DATA counts it; 0 if /proc does not tell.
+std::uint64_t data_bytes() {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), &std::fclose);
+  unsigned long long data_pages = 0;
+  if (!file || std::fscanf(file.get(), "%*u %*u %*u %*u %*u %llu", &data_pages) != 1) return 0;
+  return data_pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+hdf5::ReadOptions Source::read_options() const {
+  hdf5::ReadOptions options;
+  options.force_library = force_library;
+  options.cache_bytes = cache_bytes;
+  options.max_chunk_bytes = max_chunk_bytes;
+  return options;
+}
+
+OpenFiles& OpenFiles::here() {
+  // Never destroyed: workers leave by _exit, and what the library does at exit is not for a worker.
+  static OpenFiles* const files = std::make_unique<OpenFiles>().release();
+  return *files;
+}
+
+hdf5::File& OpenFiles::file(const std::string& path) {
+  struct stat status {};
+  check_errno(::stat(path.c_str(), &status), "open", path);
+  for (auto each = entries_.begin(); each != entries_.end(); ++each) {
+    if (each->path != path) continue;
+    if (each->device == status.st_dev && each->inode == status.st_ino &&
+        each->bytes == static_cast<std::uint64_t>(status.st_size) && each->changed_seconds == status.st_mtim.tv_sec &&
+        each->changed_nanoseconds == status.st_mtim.tv_nsec) {
+      entries_.splice(entries_.begin(), entries_, each);
+      return entries_.front().file;
+    }
+    entries_.erase(each);
+    break;
+  }
+  while (entries_.size() >= kept_files) entries_.pop_back();
+  entries_.push_front(Entry{path,
+                            status.st_dev,
+                            status.st_ino,
+                            static_cast<std::uint64_t>(status.st_size),
+                            status.st_mtim.tv_sec,
+                            status.st_mtim.tv_nsec,
+                            hdf5::File::open(path),
+                            {}});
+  return entries_.front().file;
+}
+
+hdf5::Dataset& OpenFiles::dataset(const std::string& path, const std::string& dataset,
+                                  const hdf5::ReadOptions& options) {
+  hdf5::File& opened = file(path);
+  auto& datasets = entries_.front().datasets;
+  if (const auto found = datasets.find(dataset); found != datasets.end()) return found->second;
+  // A file of ten thousand datasets visits each once; a job reads few of one file again and again.
+  if (datasets.size() >= 16) datasets.clear();
+  return datasets.emplace(dataset, hdf5::Dataset::open(opened, dataset, options)).first->second;
+}
+
+hdf5::Dataset& OpenFiles::dataset(const Source& source) {
+  return dataset(source.file, source.dataset, source.read_options());
+}
+
+void OpenFiles::close_all() { entries_.clear(); }
+
+MemoryFence::MemoryFence(std::size_t extra_bytes) {
+  rlimit limit{};
+  const std::uint64_t now = data_bytes();
+  // A terabyte of private memory is a sanitizer's shadow, which no such limit fits.
+  if (now == 0 || now > (std::uint64_t{1} << 40) || ::getrlimit(RLIMIT_DATA, &limit) == -1) return;
+  before_ = limit.rlim_cur;
+  const std::uint64_t wanted = now + extra_bytes;
+  if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= wanted) return;  // stricter already
+  limit.rlim_cur = wanted;
+  set_ = ::setrlimit(RLIMIT_DATA, &limit) == 0;
+}
+
+MemoryFence::~MemoryFence() {
+  rlimit limit{};
+  if (!set_ || ::getrlimit(RLIMIT_DATA, &limit) == -1) return;
+  limit.rlim_cur = before_;
+  ::setrlimit(RLIMIT_DATA, &limit);
+}
+
+}  // namespace runrig::batch

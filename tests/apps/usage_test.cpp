@@ -1,0 +1,49 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "command.hpp"
+
+namespace runrig::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(UsageTest, HelpFitsOneScreenAndLeadsToAnExampleForEachCommand) {
+  const auto help = runrig({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_LE(std::count(help.out.begin(), help.out.end(), '\n'), 32);
+  for (const std::string command : {"info", "stats", "map", "shm", "bench"}) {
+    EXPECT_THAT(help.out, HasSubstr("runrig " + command));
+    const auto own = runrig({command, "--help"});
+    EXPECT_EQ(own.exit_code, 0);
+    EXPECT_THAT(own.out, HasSubstr("Example:\n  runrig " + command));
+  }
+}
+
+TEST(UsageTest, VersionIsOneLine) {
+  EXPECT_THAT(runrig({"--version"}).out, ::testing::MatchesRegex("runrig [0-9.]+\n"));
+}
+
+TEST(UsageTest, WrongWordsGetOneLineAndExitCodeTwo) {
+  expect_one_line(runrig({}), 2, {"runrig --help"});
+  expect_one_line(runrig({"frobnicate"}), 2, {"frobnicate"});
+  expect_one_line(runrig({"stats"}), 2, {"no input files"});
+  expect_one_line(runrig({"stats", "--memory", "lots", "x.h5"}), 2, {"--memory", "lots"});
+  expect_one_line(runrig({"stats", "--memory", "1K", "x.h5"}), 2, {"16M"});
+  expect_one_line(runrig({"stats", "--workers", "-3", "x.h5"}), 2, {"--workers"});
+  expect_one_line(runrig({"stats", "--progress", "maybe", "x.h5"}), 2, {"auto, always or never"});
+  expect_one_line(runrig({"stats", "--log-level", "loud", "x.h5"}), 2, {"debug"});
+  expect_one_line(runrig({"stats", "--files-from", "/nowhere/list", "x.h5"}), 2, {"/nowhere/list"});
+  expect_one_line(runrig({"map", "x", "x.h5", "-i", "x=/x"}), 2, {"--output"});
+}
+
+TEST(UsageTest, FilesComeFromAListAsWell) {
+  const auto result = run_command({runrig_command(), "info", "--files-from", "-"}, "/nowhere/a.h5\n/nowhere/b.h5\n");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, ::testing::AllOf(HasSubstr("a.h5"), HasSubstr("b.h5"), HasSubstr("2 inputs failed")));
+}
+
+}  // namespace
+}  // namespace runrig::test
