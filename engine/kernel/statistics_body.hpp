@@ -22,32 +22,48 @@ constexpr std::size_t width = vector_bytes / sizeof(double);
 constexpr std::size_t vectors = statistics_lanes / width;
 using DoubleVector = double __attribute__((vector_size(vector_bytes)));
 using MaskVector = std::int64_t __attribute__((vector_size(vector_bytes)));
+#if !defined(__SSE2__)
 using FloatVector = float __attribute__((vector_size(vector_bytes / 2)));
+#endif
 
 DoubleVector load(const double* from) {
   DoubleVector vector;
   __builtin_memcpy(&vector, from, sizeof vector);
   return vector;
 }
+
+// What GCC's own vectors do not do well. lesser() and greater(): the second where the first is NaN. (The AVX-512 forms
+// without a mask pass an undefined vector, of which GCC warns.)
+#if defined(__AVX512F__)
+DoubleVector load(const float* from) { return _mm512_maskz_cvtps_pd(0xFF, _mm256_loadu_ps(from)); }
+DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm512_maskz_min_pd(0xFF, a, b); }
+DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm512_maskz_max_pd(0xFF, a, b); }
+bool any_nan(DoubleVector a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q) != 0; }
+#elif defined(__AVX__)
+DoubleVector load(const float* from) { return _mm256_cvtps_pd(_mm_loadu_ps(from)); }
+DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm256_min_pd(a, b); }
+DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm256_max_pd(a, b); }
+bool any_nan(DoubleVector a) { return _mm256_movemask_pd(_mm256_cmp_pd(a, a, _CMP_UNORD_Q)) != 0; }
+#elif defined(__SSE2__)
+DoubleVector load(const float* from) {
+  return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+}
+DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm_min_pd(a, b); }
+DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm_max_pd(a, b); }
+bool any_nan(DoubleVector a) { return _mm_movemask_pd(_mm_cmpunord_pd(a, a)) != 0; }
+#else
 DoubleVector load(const float* from) {
   FloatVector vector;
   __builtin_memcpy(&vector, from, sizeof vector);
   return __builtin_convertvector(vector, DoubleVector);
 }
-
-/// The second where the first is NaN. (The plain AVX-512 forms pass an undefined vector, of which GCC warns.)
-#if defined(__AVX512F__)
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm512_maskz_min_pd(0xFF, a, b); }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm512_maskz_max_pd(0xFF, a, b); }
-#elif defined(__AVX__)
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm256_min_pd(a, b); }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm256_max_pd(a, b); }
-#elif defined(__SSE2__)
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm_min_pd(a, b); }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm_max_pd(a, b); }
-#else
 DoubleVector lesser(DoubleVector a, DoubleVector b) { return a < b ? a : b; }
 DoubleVector greater(DoubleVector a, DoubleVector b) { return a > b ? a : b; }
+bool any_nan(DoubleVector a) {
+  bool found = false;
+  for (std::size_t i = 0; i < width; ++i) found = found || a[i] != a[i];
+  return found;
+}
 #endif
 
 /// Zero where `x` is NaN.
@@ -62,11 +78,19 @@ struct Lanes {
   }
 };
 
+/// Is there a NaN, or are there infinities of both signs?
+bool is_disturbed(const Lanes& lanes) {
+  DoubleVector sum = lanes.of[0];
+  for (std::size_t i = 1; i < vectors; ++i) sum += lanes.of[i];
+  return any_nan(sum);
+}
+
 /// Always the same tree, whatever the vectors' width.
 double total(const Lanes& lanes) {
   double parts[statistics_lanes];
   __builtin_memcpy(parts, lanes.of, sizeof parts);
   for (std::size_t half = statistics_lanes / 2; half != 0; half /= 2) {
+#pragma GCC unroll 8
     for (std::size_t i = 0; i < half; ++i) parts[i] += parts[i + half];
   }
   return parts[0];
@@ -165,8 +189,7 @@ FloatSummary summary(const T* numbers, std::size_t elements) {
   for_each_chunk(numbers, elements, [&](const auto* chunk, std::size_t count) {
     Lanes trial = sum;
     add_rows<false>(chunk, count, trial);
-    const double met = total(trial);
-    if (met != met) {  // a NaN, or infinities of both signs
+    if (is_disturbed(trial)) {
       result.nan += count_nan(chunk, count);
       add_rows<true>(chunk, count, sum);
     } else {
@@ -196,8 +219,7 @@ Deviations deviations(const T* numbers, std::size_t elements, double mean) {
     Lanes trial = sum;
     Lanes trial_squares = squares;
     add_deviations<false>(chunk, count, mean, trial, trial_squares);
-    const double met = total(trial_squares);
-    if (met != met) {
+    if (is_disturbed(trial_squares)) {
       add_deviations<true>(chunk, count, mean, sum, squares);
     } else {
       sum = trial;
@@ -207,8 +229,75 @@ Deviations deviations(const T* numbers, std::size_t elements, double mean) {
   return {total(sum), total(squares)};
 }
 
-constexpr StatisticsLoops statistics_table{summary<std::uint16_t>,    summary<float>,    summary<double>,
-                                           deviations<std::uint16_t>, deviations<float>, deviations<double>};
+template <class T>
+IntegerSummary integer_summary(const std::byte* data, std::size_t elements) {
+  // Additions of integers may come in any order, so these loops are left to the compiler's vectors.
+  const T* const numbers = reinterpret_cast<const T*>(data);
+  T min = numbers[0];
+  T max = numbers[0];
+  IntegerSummary result;
+  for (std::size_t first = 0; first < elements; first += statistics_chunk_elements) {
+    const T* const chunk = numbers + first;
+    const std::size_t count = lower(elements - first, statistics_chunk_elements);
+    for (std::size_t i = 0; i < count; ++i) min = chunk[i] < min ? chunk[i] : min;
+    for (std::size_t i = 0; i < count; ++i) max = chunk[i] > max ? chunk[i] : max;
+    if constexpr (sizeof(T) <= 2) {
+      std::int32_t sum = 0;  // a chunk's fits
+      std::uint64_t squares = 0;
+      for (std::size_t i = 0; i < count; ++i) sum += chunk[i];
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto number = static_cast<std::uint32_t>(static_cast<std::int32_t>(chunk[i]));
+        squares += number * number;
+      }
+      result.sum += sum;
+      result.squares += squares;
+    } else if constexpr (sizeof(T) == 4) {
+      for (std::size_t i = 0; i < count; ++i) result.sum += chunk[i];
+    } else {
+      for (std::size_t i = 0; i < count; ++i) result.sum += static_cast<std::uint32_t>(chunk[i]);
+      for (std::size_t i = 0; i < count; ++i) result.upper_sum += static_cast<std::int64_t>(chunk[i] >> 32);
+    }
+  }
+  result.min_bits = static_cast<std::uint64_t>(min);  // sign-extended
+  result.max_bits = static_cast<std::uint64_t>(max);
+  return result;
+}
+
+/// 32 bits are exact as doubles, and so are their differences. Those of 64 bits are exact as integers while they fit.
+template <class T>
+double integer_squares(const std::byte* data, std::size_t elements, std::uint64_t centre, bool near) {
+  const T* const numbers = reinterpret_cast<const T*>(data);
+  const auto middle = static_cast<double>(static_cast<T>(centre));
+  alignas(64) double differences[statistics_chunk_elements];
+  double squares = 0;
+  for (std::size_t first = 0; first < elements; first += statistics_chunk_elements) {
+    const T* const chunk = numbers + first;
+    const std::size_t count = lower(elements - first, statistics_chunk_elements);
+    if (sizeof(T) == 8 && near) {
+      for (std::size_t i = 0; i < count; ++i) {
+        differences[i] = static_cast<double>(static_cast<std::int64_t>(static_cast<std::uint64_t>(chunk[i]) - centre));
+      }
+    } else {
+      for (std::size_t i = 0; i < count; ++i) differences[i] = static_cast<double>(chunk[i]) - middle;
+    }
+    squares += deviations<double>(differences, count, 0).squares;
+  }
+  return squares;
+}
+
+template <class T>
+constexpr IntegerLoops integer_loops{integer_summary<T>, integer_squares<T>};
+
+constexpr StatisticsLoops statistics_table{
+    summary<std::uint16_t>,
+    summary<float>,
+    summary<double>,
+    deviations<std::uint16_t>,
+    deviations<float>,
+    deviations<double>,
+    {integer_loops<std::int8_t>, integer_loops<std::uint8_t>, integer_loops<std::int16_t>, integer_loops<std::uint16_t>,
+     integer_loops<std::int32_t>, integer_loops<std::uint32_t>, integer_loops<std::int64_t>,
+     integer_loops<std::uint64_t>}};
 
 }  // namespace
 }  // namespace runrig::detail

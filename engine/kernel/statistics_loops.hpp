@@ -24,6 +24,22 @@ struct Deviations {
   double squares = 0;
 };
 
+/// The sum is upper_sum * 2^32 + sum. squares: of types of at most 16 bits, where it is exact. min and max: as
+/// Statistics has them.
+struct IntegerSummary {
+  std::uint64_t min_bits = 0;
+  std::uint64_t max_bits = 0;
+  std::int64_t sum = 0;
+  std::int64_t upper_sum = 0;
+  std::uint64_t squares = 0;
+};
+struct IntegerLoops {
+  /// Of at least one element.
+  IntegerSummary (*summary)(const std::byte* data, std::size_t elements);
+  /// Sum of squared differences to `centre`, a number of the type as in min_bits. `near`: all of them fit 64 bits.
+  double (*squares)(const std::byte* data, std::size_t elements, std::uint64_t centre, bool near);
+};
+
 /// The inner loops of summarize_block(), compiled for several levels of instructions, all with the same bits (but for
 /// NaNs). At most statistics_block_elements.
 struct StatisticsLoops {
@@ -34,6 +50,7 @@ struct StatisticsLoops {
   Deviations (*half_deviations)(const std::uint16_t* bits, std::size_t elements, double mean);
   Deviations (*float_deviations)(const float* numbers, std::size_t elements, double mean);
   Deviations (*double_deviations)(const double* numbers, std::size_t elements, double mean);
+  IntegerLoops integers[8];  // from DType::int8 on
 };
 
 [[nodiscard]] const StatisticsLoops& baseline_statistics_loops() noexcept;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
@@ -12,6 +14,7 @@
 
 #include "expression_support.hpp"
 #include "loops.hpp"
+#include "statistics_loops.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -226,15 +229,58 @@ void expect_same_as_baseline(const detail::LoopTable& table) {
   }
 }
 
+/// All summaries of one level, NaNs made one.
+std::vector<double> run_statistics(const detail::StatisticsLoops& loops) {
+  std::mt19937_64 random(95);
+  std::vector<double> found;
+  const auto add = [&](double number) { found.push_back(std::isnan(number) ? NAN : number); };
+  const auto add_floats = [&](const auto& summary, const auto& deviations, const auto& numbers, std::size_t count) {
+    const detail::FloatSummary sums = summary(numbers, count);
+    for (const double each : {sums.sum, sums.min, sums.max, static_cast<double>(sums.nan)}) add(each);
+    const detail::Deviations spread = deviations(numbers, count, 0.25);
+    add(spread.sum);
+    add(spread.squares);
+  };
+  const Columns columns = test::random_inputs(random, 5000);
+  std::vector<double> ordinary;
+  for (int i = 0; i < 5000; ++i) ordinary.push_back(static_cast<double>(random()) * 0x1p-64 - (i % 70 == 3 ? NAN : 0));
+  for (const std::size_t count : {1U, 15U, 16U, 2048U, 2049U, 5000U}) {
+    const auto bytes_of = [&](const char* name) { return columns.at(name).bytes.data(); };
+    add_floats(loops.half_summary, loops.half_deviations, reinterpret_cast<const std::uint16_t*>(bytes_of("f2")),
+               count);
+    add_floats(loops.float_summary, loops.float_deviations, reinterpret_cast<const float*>(bytes_of("f4")), count);
+    add_floats(loops.double_summary, loops.double_deviations, reinterpret_cast<const double*>(bytes_of("f8")), count);
+    add_floats(loops.double_summary, loops.double_deviations, ordinary.data(), count);
+    constexpr std::array names{"i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"};
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const detail::IntegerSummary sums = loops.integers[i].summary(bytes_of(names[i]), count);
+      for (const auto each : {sums.min_bits, sums.max_bits, sums.squares}) add(static_cast<double>(each));
+      add(static_cast<double>(sums.sum));
+      add(static_cast<double>(sums.upper_sum));
+      if (i >= 4) add(loops.integers[i].squares(bytes_of(names[i]), count, 7, i == 6));
+    }
+  }
+  return found;
+}
+
+void expect_same_as_baseline(const detail::StatisticsLoops& loops) {
+  const std::vector<double> expected = run_statistics(detail::baseline_statistics_loops());
+  const std::vector<double> found = run_statistics(loops);
+  ASSERT_EQ(found.size(), expected.size());
+  EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(double)), 0);
+}
+
 TEST(Levels, GiveTheSameNumbers) {
   bool any = false;
   if (__builtin_cpu_supports("avx2")) {
     expect_same_as_baseline(detail::avx2_loops());
+    expect_same_as_baseline(detail::avx2_statistics_loops());
     any = true;
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl")) {
     expect_same_as_baseline(detail::avx512_loops());
+    expect_same_as_baseline(detail::avx512_statistics_loops());
     any = true;
   }
   if (!any) GTEST_SKIP() << "this machine has the baseline only";
