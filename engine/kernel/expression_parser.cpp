@@ -231,7 +231,7 @@ class Parser {
       why += "; did you mean " + std::string(near) + "?";
     } else {
       why += "; there are";
-      for (const std::string_view each : known) why += " " + std::string(each);
+      for (const std::string_view each : known) why.append(" ").append(each);
     }
     fail(token, why);
   }
@@ -300,7 +300,7 @@ void Expression::check_variables(std::span<const std::string> known) const {
       why += "; did you mean " + std::string(near) + "?";
     } else if (!known.empty()) {
       why += "; there are";
-      for (const std::string& each : known) why += " " + each;
+      for (const std::string& each : known) why.append(" ").append(each);
     }
     throw ExpressionError(tree_->text, tree_->variable_columns[i], why);
   }

@@ -90,10 +90,10 @@ ExpressionError::ExpressionError(std::string_view text, std::size_t column, std:
 namespace detail {
 
 std::string quoted(std::string_view text) {
-  if (text.size() <= excerpt_bytes) return "'" + escaped(text) + "'";
-  std::size_t end = excerpt_bytes;
-  while (end > 0 && continues_character(text[end])) --end;
-  return "'" + escaped(text.substr(0, end)) + "...'";
+  std::size_t end = std::min(text.size(), excerpt_bytes);
+  while (end > 0 && end < text.size() && continues_character(text[end])) --end;
+  std::string result = "'";
+  return result.append(escaped(text.substr(0, end))).append(end < text.size() ? "...'" : "'");
 }
 
 std::string describe(const Token& token) { return token.kind == TokenKind::end ? "the end" : quoted(token.text); }

@@ -130,8 +130,7 @@ void ProgramBuilder::assign_registers(ValueId result, Registers& registers) cons
   registers.of_value[result] = static_cast<std::uint16_t>(first + registers.temporaries);
 }
 
-ProgramBuilder::Finished ProgramBuilder::encode(ValueId result, std::size_t result_bytes,
-                                                const Registers& registers) const {
+ProgramBuilder::Finished ProgramBuilder::encode(std::size_t result_bytes, const Registers& registers) const {
   std::vector<Instruction> instructions;
   for (std::size_t id = 0; id < values_.size(); ++id) {
     const Value& value = values_[id];
@@ -142,7 +141,7 @@ ProgramBuilder::Finished ProgramBuilder::encode(ValueId result, std::size_t resu
     }
     instructions.push_back(instruction);
   }
-  assert(registers.of_value[result] < std::numeric_limits<std::uint16_t>::max());
+  // The limits of a text keep all numbers far below 65536.
   assert(instructions.size() <= std::numeric_limits<std::uint16_t>::max());
   ProgramHead head;
   head.inputs = static_cast<std::uint16_t>(inputs_.size());
@@ -183,7 +182,7 @@ ProgramBuilder::Finished ProgramBuilder::finish(ValueId result, DType dtype) {
   mark_needed(result);
   Registers registers;
   assign_registers(result, registers);
-  return encode(result, item_bytes(dtype), registers);
+  return encode(item_bytes(dtype), registers);
 }
 
 ScratchLayout::ScratchLayout(const ProgramHead& head) noexcept {

@@ -60,7 +60,7 @@ class ProgramBuilder {
   void mark_needed(ValueId result);
   struct Registers;
   void assign_registers(ValueId result, Registers& registers) const;
-  [[nodiscard]] Finished encode(ValueId result, std::size_t result_bytes, const Registers& registers) const;
+  [[nodiscard]] Finished encode(std::size_t result_bytes, const Registers& registers) const;
 
   std::vector<DType> inputs_;
   std::vector<Value> values_;  // arguments come before what uses them
