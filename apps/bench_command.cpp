@@ -19,7 +19,7 @@ struct BenchOptions {
 
 int run(const BenchOptions& options) {
   bench::TransferOptions transfer;
-  transfer.max_bytes = parse_size(options.max_size);
+  transfer.max_bytes = parse_size(options.max_size, "--max-size");
   transfer.python = options.python;
   const auto report = bench::measure_transfer(transfer);
   if (options.json) {

@@ -64,7 +64,7 @@ batch::Options CommonOptions::engine() const {
   if (workers < 0 || workers > 4096) throw UsageError("--workers must be between 1 and 4096");
   options.workers = workers;
   if (!memory.empty()) {
-    options.memory_bytes = parse_size(memory);
+    options.memory_bytes = parse_size(memory, "--memory");
     if (options.memory_bytes < (std::size_t{16} << 20)) throw UsageError("--memory '" + memory + "': at least 16M");
   }
   if (!(stall_seconds > 0) || stall_seconds > 1e6) throw UsageError("--stall must be a positive number of seconds");
@@ -78,9 +78,10 @@ batch::Options CommonOptions::engine() const {
   return options;
 }
 
-std::size_t parse_size(std::string_view text) {
+std::size_t parse_size(std::string_view text, std::string_view option) {
   const auto fail = [&] {
-    return UsageError("size '" + std::string(text) + "': write a number of bytes, or one with K, M, G or T");
+    return UsageError(std::string(option) + " '" + std::string(text) +
+                      "': write a number of bytes, or one with K, M, G or T");
   };
   double value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);

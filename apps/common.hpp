@@ -41,8 +41,9 @@ struct CommonOptions {
   [[nodiscard]] batch::Options engine() const;
 };
 
-/// "512M", "1.5GiB", "100000": bytes, with K, M, G, T as powers of 1024. Throws UsageError.
-[[nodiscard]] std::size_t parse_size(std::string_view text);
+/// "512M", "1.5GiB", "100000": bytes, with K, M, G, T as powers of 1024. Throws UsageError that names
+/// `option`.
+[[nodiscard]] std::size_t parse_size(std::string_view text, std::string_view option);
 
 void add_info(CLI::App& app, int& exit_code);
 void add_stats(CLI::App& app, int& exit_code);

@@ -25,6 +25,11 @@ void print_error(std::string_view text) {
 // this far, since what is wrong with an input file is part of a report.
 int run(CLI::App& app, int argc, char** argv, const int& exit_code) {
   try {
+    // CLI11 would only say that a command is missing.
+    const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
+      throw UsageError("there is no command '" + std::string(argv[1]) + "' (runrig --help lists them)");
+    }
     app.parse(argc, argv);
     std::fflush(stdout);
     if (std::ferror(stdout) != 0) throw Error(std::errc::io_error, "write to", "standard output");
@@ -76,8 +81,8 @@ int main(int argc, char** argv) {
   app.footer(
       "Examples:\n"
       "  runrig info  data/month-1.h5\n"
-      "  runrig stats data/month-*.h5 -d /temperature\n"
-      "  runrig map   't - 273.15' data/month-*.h5 -i t=/temperature -o 'out/{stem}.h5'\n"
+      "  runrig stats data/month-*.h5 -d /wind/u\n"
+      "  runrig map   'sqrt(u*u + v*v)' data/month-*.h5 -i u=/wind/u -i v=/wind/v -o 'speed-{stem}.h5'\n"
       "  runrig shm   ls\n"
       "  runrig bench transfer --max-size 64M\n"
       "Each command has its own help: runrig map --help. Exit codes: 0 done; 1 some input failed;\n"

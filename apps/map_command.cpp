@@ -83,7 +83,7 @@ void add_map(CLI::App& app, int& exit_code) {
       "inf.\n" +
       functions +
       "\nTypes are NumPy 2's: float32 stays float32. The output keeps chunking, filters, attributes and scales.\n"
-      "Example:\n  runrig map 't - 273.15' data/month-1.h5 -i t=/temperature -o celsius.h5 --to /celsius");
+      "Example:\n  runrig map 'sqrt(u*u + v*v)' data/month-1.h5 -i u=/wind/u -i v=/wind/v -o speed.h5 --to /speed");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

@@ -84,7 +84,7 @@ void add_stats(CLI::App& app, int& exit_code) {
       "SEL is NumPy's basic slicing: [0:100, :, ::2], negative indices, \"...\". Quote ':' and '[' in names: "
       "\"'a[0]'[1:2]\".\n"
       "NaNs are counted and left out of the rest; std is of the population. count has the NaNs in it.\n"
-      "Example:\n  runrig stats data/month-1.h5 -d '/temperature[0:10, :, ::2]'");
+      "Example:\n  runrig stats data/month-1.h5 -d '/wind/u[0:10, :, ::2]'");
   command->callback([common, json, names, &exit_code] { exit_code = run(*common, *names, *json); });
 }
 

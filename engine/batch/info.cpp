@@ -46,15 +46,15 @@ InfoReport Session::info(const std::vector<std::string>& files) {
       result.failure = one_line(error.what());
     }
     for (const auto& object : listing.objects) {
-      if (!object.error.empty()) report.failures.push_back({path, object.path, one_line(object.error)});
+      if (!object.error.empty()) report.failures.push_back(make_failure(path, object.path, object.error));
       for (const auto& attribute : object.attributes) {
         if (!attribute.error.empty()) {
           report.failures.push_back(
-              {path, object.path, "attribute '" + attribute.name + "': " + one_line(attribute.error)});
+              make_failure(path, object.path, "attribute '" + attribute.name + "': " + attribute.error));
         }
       }
     }
-    if (!result.failure.empty()) report.failures.push_back({path, "", result.failure});
+    if (!result.failure.empty()) report.failures.push_back(make_failure(path, "", result.failure));
     if (!listing.objects.empty()) report.files.push_back(std::move(listing));
     ++state.progress.files_done;
     state.show_progress();

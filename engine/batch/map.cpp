@@ -477,9 +477,9 @@ MapReport Session::map(const MapRequest& request) {
     } catch (const Cancelled&) {
       throw;
     } catch (const TaskError& error) {
-      report.failures.push_back({file, "", one_line(error.what())});
+      report.failures.push_back(make_failure(file, "", error.what()));
     } catch (const Error& error) {
-      report.failures.push_back({file, "", one_line(error.what())});
+      report.failures.push_back(make_failure(file, "", error.what()));
     }
     outputs[result.file].reset();  // removes what is not complete
     ++state.progress.files_done;

@@ -46,14 +46,23 @@ PoolOptions pool_options(const Options& options, std::shared_ptr<Arena> arena, i
   return result;
 }
 
+// A process killed from outside while it starts says nothing about the next.
+Pool make_pool(const PoolOptions& options) {
+  try {
+    return Pool(options);
+  } catch (const WorkerLost&) {
+    return Pool(options);
+  }
+}
+
 }  // namespace
 
 Session::State::State(Options wanted)
     : options(std::move(wanted)),
       memory_bytes(budget(options)),
       arena(std::make_shared<Arena>()),
-      readers(pool_options(options, arena, options.workers, "rr-reader")),
-      writer(pool_options(options, arena, 1, "rr-writer")),
+      readers(make_pool(pool_options(options, arena, options.workers, "rr-reader"))),
+      writer(make_pool(pool_options(options, arena, 1, "rr-writer"))),
       counter_(arena->allocate(sizeof(std::atomic<std::uint64_t>))) {
   new (counter_.data()) std::atomic<std::uint64_t>(0);
 }
@@ -120,6 +129,21 @@ std::string one_line(std::string_view text) {
   std::replace_if(
       line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   return line;
+}
+
+Failure make_failure(const std::string& file, const std::string& dataset, std::string_view reason) {
+  std::string text = one_line(reason);
+  // "open 'FILE': why" is "why" where FILE is named beside it, and so is "read 'FILE:DATASET': why".
+  for (const std::string& name : {file, file + ":" + dataset}) {
+    const std::string quoted = " '" + name + "': ";
+    const auto at = text.find(quoted);
+    if (at != std::string::npos && text.find_first_of("':") > at) text.erase(0, at + quoted.size());
+  }
+  if (!dataset.empty()) {
+    const std::string name = file + ":" + dataset;
+    if (const auto at = text.find(name); at != std::string::npos) text.replace(at, name.size(), dataset);
+  }
+  return {file, dataset, std::move(text)};
 }
 
 std::string failure_text(const SliceOutcome& outcome, std::string_view action) {

@@ -88,6 +88,9 @@ class TaskError : public std::runtime_error {
 /// Throws TaskError if a slice of the finished launch failed.
 void check_launch(const Launch& launch, std::string_view action);
 
+/// A failure whose text does not say again which file and dataset it is about.
+[[nodiscard]] Failure make_failure(const std::string& file, const std::string& dataset, std::string_view reason);
+
 /// Makes one line of what may be any text.
 [[nodiscard]] std::string one_line(std::string_view text);
 

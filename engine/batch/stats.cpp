@@ -193,7 +193,7 @@ class FileSummary {
     return target.path + (target.selection ? target.selection->text : "");
   }
   void fail(const std::string& dataset, std::string_view reason) {
-    report_.failures.push_back({file_, dataset, one_line(reason)});
+    report_.failures.push_back(make_failure(file_, dataset, reason));
   }
 
   void take_targets(const Object& names, const Object& damaged) {

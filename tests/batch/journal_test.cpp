@@ -59,8 +59,8 @@ TEST_F(JournalTest, BytesOfAWriterGoneWildAreAnErrorNeverACrash) {
   const auto bytes = memory_.writable_bytes();
   for (std::size_t i = 0; i < 1400; ++i) {
     std::vector<std::byte> before(bytes.begin(), bytes.begin() + 4096);
-    for (const unsigned char value : {0x00, 0x7f, 0xff}) {
-      bytes[i] = std::byte{value};
+    for (const int value : {0x00, 0x7f, 0xff}) {
+      bytes[i] = static_cast<std::byte>(value);
       try {
         (void)journal_.records();
         (void)journal_.action();

@@ -23,7 +23,7 @@ TEST(ErrorTest, CheckErrnoThrowsTheReasonOfTheCall) {
 
 TEST(ErrorTest, NamedKindsAreToldApartByTypeAndByCode) {
   EXPECT_EQ(test::thrown_code([] { throw OwnerDied("counter"); }), ErrorKind::owner_died);
-  EXPECT_STREQ(FormatError("attach", "a", "magic is wrong").what(), "attach 'a': magic is wrong: malformed data");
+  EXPECT_STREQ(FormatError("attach", "a", "magic is wrong").what(), "attach 'a': magic is wrong");
 }
 
 }  // namespace

@@ -61,12 +61,17 @@ class TimeoutError : public Error {
   TimeoutError(std::string_view attempted, std::string_view name)
       : Error(make_error_code(ErrorKind::timeout), attempted, name) {}
 };
-/// Bytes from outside (file, segment, pickle, frame) are not what they should be. `why` says what and where.
+/// Bytes from outside (file, segment, pickle, frame) are not what they should be. `why` says what and where, and is
+/// the reason: what() reads "attach 'temps': its magic is wrong".
 class FormatError : public Error {
  public:
   FormatError(std::string_view attempted, std::string_view name, std::string_view why)
-      : Error(make_error_code(ErrorKind::format),
-              std::string(attempted) + " '" + std::string(name) + "': " + std::string(why)) {}
+      : Error(make_error_code(ErrorKind::format), std::string(attempted)),
+        line_(std::string(attempted) + " '" + std::string(name) + "': " + std::string(why)) {}
+  [[nodiscard]] const char* what() const noexcept override { return line_.what(); }
+
+ private:
+  std::runtime_error line_;  // whose copy cannot throw, as an exception's must not
 };
 /// A buffer given by the caller cannot hold what was received.
 class BufferTooShort : public Error {
@@ -135,7 +140,8 @@ class RemoteError : public Error {
 /// The caller, or a signal that it watches, asked for an end.
 class Cancelled : public Error {
  public:
-  explicit Cancelled(std::string_view attempted) : Error(make_error_code(ErrorKind::cancelled), std::string(attempted)) {}
+  explicit Cancelled(std::string_view attempted)
+      : Error(make_error_code(ErrorKind::cancelled), std::string(attempted)) {}
 };
 
 /// For calls that return -1 and set errno: fstat, pread, fcntl. Returns `result` otherwise.

@@ -1,0 +1,235 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "big_file.hpp"
+#include "command.hpp"
+#include "runrig/sync/clock.hpp"
+#include "runrig/sync/killpoint.hpp"
+
+namespace runrig::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+// pid -> (parent, name) of every process.
+std::map<int, std::pair<int, std::string>> all_processes() {
+  std::map<int, std::pair<int, std::string>> found;
+  for (const auto& each : fs::directory_iterator("/proc")) {
+    const std::string name = each.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream file(each.path() / "stat");
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    const auto open = text.find('(');
+    const auto close = text.rfind(')');
+    if (open == std::string::npos || close == std::string::npos || close + 4 > text.size()) continue;
+    if (text[close + 2] == 'Z') continue;
+    found[std::stoi(name)] = {std::atoi(text.c_str() + close + 4), text.substr(open + 1, close - open - 1)};
+  }
+  return found;
+}
+
+// The living descendants of `root`, and their names.
+std::map<int, std::string> descendants(int root) {
+  const auto all = all_processes();
+  std::set<int> family{root};
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (const auto& [pid, parent_and_name] : all) {
+      if (family.contains(parent_and_name.first)) grown = family.insert(pid).second || grown;
+    }
+  }
+  std::map<int, std::string> result;
+  for (const int pid : family) {
+    if (pid != root && all.contains(pid)) result[pid] = all.at(pid).second;
+  }
+  return result;
+}
+
+// The command, running in a process group of its own.
+class Running {
+ public:
+  explicit Running(std::vector<std::string> arguments, const std::string& environment = {}) {
+    arguments.insert(arguments.begin(), runrig_command());
+    std::vector<char*> argv;
+    for (auto& each : arguments) argv.push_back(each.data());
+    argv.push_back(nullptr);
+    std::string variable = environment;
+    pid_ = check_errno(::fork(), "fork", "runrig");
+    if (pid_ == 0) {
+      ::setpgid(0, 0);
+      if (!variable.empty()) ::putenv(variable.data());
+      if (::freopen("/dev/null", "w", stdout) == nullptr) ::_exit(126);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    ::setpgid(pid_, pid_);
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  ~Running() {
+    if (pid_ > 0) {
+      ::kill(-pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+    }
+  }
+  [[nodiscard]] int pid() const { return pid_; }
+  // Exit code, or minus the signal.
+  int join(milliseconds limit = std::chrono::seconds(60)) {
+    int status = 0;
+    if (!eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; }, limit)) {
+      ADD_FAILURE() << "runrig hangs";
+      return -999;
+    }
+    pid_ = -1;
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  }
+
+ private:
+  int pid_ = -1;
+};
+
+class KillTest : public ::testing::Test {
+ protected:
+#ifdef RUNRIG_NIGHTLY
+  static constexpr int rounds = 500;
+#else
+  static constexpr int rounds = 50;
+#endif
+  static constexpr std::uint64_t rows = 4096;  // 16 MiB
+
+  void SetUp() override { make_big_file(directory_ / "in.h5", rows); }
+
+  std::vector<std::string> map_arguments() const {
+    return {"map", "x*2+1", (directory_ / "in.h5").string(), "-i", "x=/x", "-o", output().string(), "--workers", "3"};
+  }
+  fs::path output() const { return directory_ / "out.h5"; }
+
+  milliseconds undisturbed_time() {
+    const auto begin = Clock::now();
+    Running command(map_arguments());
+    EXPECT_EQ(command.join(), 0);
+    EXPECT_TRUE(is_right_result(output(), rows));
+    fs::remove(output());
+    return std::chrono::duration_cast<milliseconds>(Clock::now() - begin);
+  }
+
+  // What the runs left beside the input, but for a complete output.
+  std::vector<std::string> leftovers() const {
+    std::vector<std::string> names;
+    for (const auto& each : fs::directory_iterator(directory_.path())) {
+      const auto name = each.path().filename().string();
+      if (name != "in.h5" && name != "out.h5") names.push_back(name);
+    }
+    return names;
+  }
+
+  TemporaryDirectory directory_;
+  std::mt19937_64 random_{20261121};
+};
+
+TEST_F(KillTest, AKilledReaderOrWriterOrTemplateCostsNothingButTime) {
+  const auto time = undisturbed_time();
+  int killed = 0;
+  for (int round = 0; round < rounds; ++round) {
+    Running command(map_arguments());
+    std::this_thread::sleep_for(milliseconds(random_() % static_cast<std::uint64_t>(time.count())));
+    const auto family = descendants(command.pid());
+    std::vector<int> workers;
+    for (const auto& [pid, name] : family) {
+      if (name.starts_with("rr-")) workers.push_back(pid);
+    }
+    if (!workers.empty()) {
+      ::kill(workers[random_() % workers.size()], SIGKILL);
+      ++killed;
+    }
+    ASSERT_EQ(command.join(), 0) << "round " << round;
+    ASSERT_TRUE(is_right_result(output(), rows)) << "round " << round;
+    ASSERT_THAT(leftovers(), ::testing::IsEmpty());
+    fs::remove(output());
+  }
+  EXPECT_GT(killed, rounds / 4);
+}
+
+TEST_F(KillTest, AfterTheWholeGroupIsKilledNothingPartialIsThereAndTheNextStartCleansUp) {
+  const auto time = undisturbed_time();
+  for (int round = 0; round < rounds; ++round) {
+    std::map<int, std::string> family;
+    {
+      Running command(map_arguments());
+      std::this_thread::sleep_for(milliseconds(random_() % static_cast<std::uint64_t>(time.count() + 20)));
+      family = descendants(command.pid());
+      ::kill(-command.pid(), SIGKILL);
+      (void)command.join();
+    }
+    EXPECT_TRUE(eventually([&] {
+      const auto all = all_processes();
+      return std::none_of(family.begin(), family.end(), [&](const auto& each) {
+        return all.contains(each.first) && all.at(each.first).second == each.second;
+      });
+    })) << "a process outlived its group";
+    if (fs::exists(output())) {
+      ASSERT_TRUE(is_right_result(output(), rows)) << "round " << round;
+      fs::remove(output());
+    }
+  }
+  Running command(map_arguments());
+  EXPECT_EQ(command.join(), 0);
+  EXPECT_TRUE(is_right_result(output(), rows));
+  EXPECT_THAT(leftovers(), ::testing::IsEmpty());
+}
+
+TEST_F(KillTest, KilledAtEachPointOfTheOutputPathTheFileIsAbsentOrComplete) {
+  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+  for (const std::string point : {"batch.map.tile_evaluated", "batch.map.tile_done", "batch.map.created",
+                                  "batch.map.chunk_placed", "batch.map.closing", "output.synced", "output.renamed"}) {
+    for (const int nth : {1, 7}) {
+      Running command(map_arguments(), "RUNRIG_KILLPOINT=" + point + ":" + std::to_string(nth));
+      const int code = command.join();
+      // In a worker the kill repeats in its successors, until the slice or the output is given up; in the parent it is
+      // the end.
+      if (fs::exists(output())) {
+        EXPECT_TRUE(is_right_result(output(), rows)) << point;
+        fs::remove(output());
+      } else {
+        EXPECT_NE(code, 0) << point;
+      }
+    }
+  }
+  Running command(map_arguments());
+  EXPECT_EQ(command.join(), 0);
+  EXPECT_THAT(leftovers(), ::testing::IsEmpty());
+}
+
+TEST_F(KillTest, AnInterruptRemovesTheTemporaryFileAndExitsWith130) {
+  const auto time = undisturbed_time();
+  int interrupted = 0;
+  for (int round = 0; round < 20; ++round) {
+    Running command(map_arguments());
+    std::this_thread::sleep_for(milliseconds(random_() % static_cast<std::uint64_t>(time.count())));
+    ::kill(-command.pid(), round % 2 == 0 ? SIGINT : SIGTERM);
+    const int code = command.join(std::chrono::seconds(10));
+    // Before main watches for it, the signal has its default action; at the end, the work may be done.
+    EXPECT_THAT(code, ::testing::AnyOf(130, 0, -SIGINT, -SIGTERM));
+    interrupted += code == 130 ? 1 : 0;
+    if (code == 0) {
+      EXPECT_TRUE(is_right_result(output(), rows));
+    } else {
+      EXPECT_FALSE(fs::exists(output()));
+    }
+    EXPECT_THAT(leftovers(), ::testing::IsEmpty());
+    fs::remove(output());
+  }
+  EXPECT_GT(interrupted, 0);
+}
+
+}  // namespace
+}  // namespace runrig::test
