@@ -212,12 +212,9 @@ TEST(HeapTest, WhatIsNoHeapIsRefused) {
   const BlockHandle block = heap.allocate(8);
   auto* const start = heap.bytes(block).data() - block.offset;
   const auto refusal = [&] {
-    // In a child that did not map it yet; the parent has, so would not look again.
-    SharedWithChildren<std::array<char, 200>> text;
-    SharedWithChildren<SegmentHandle> segment;
-    *segment = heap.handle();
-    auto memory = AnonymousMemory::attach(*segment);
-    auto copy = AnonymousMemory::create("copy", memory.size_bytes());
+    // A copy, for what this process has mapped already is not looked at again.
+    const auto memory = AnonymousMemory::attach(heap.handle());
+    const auto copy = AnonymousMemory::create("copy", memory.size_bytes());
     std::copy(memory.bytes().begin(), memory.bytes().end(), copy.writable_bytes().begin());
     return test::thrown_text([&] { (void)Heap::attach(copy.handle()); });
   };

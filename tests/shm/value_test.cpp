@@ -147,7 +147,7 @@ TEST(ArrayTest, ProcessesFillTheirPartsOfALargeOne) {
   for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(array[i], static_cast<std::uint32_t>(i * i));
 }
 
-TEST(HandleTest, AProcessThatDidNotInheritThemAttachesByHandle) {
+TEST(ValueHandleTest, AProcessThatDidNotInheritThemAttachesByHandle) {
   struct Message {
     LockedHandle value;
     LockedHandle array;
@@ -177,7 +177,7 @@ TEST(HandleTest, AProcessThatDidNotInheritThemAttachesByHandle) {
   EXPECT_EQ(point->y, 8);
 }
 
-TEST(HandleTest, AHandleToWhatIsGoneIsAnErrorAndNeverSomebodyElsesMemory) {
+TEST(ValueHandleTest, AHandleToWhatIsGoneIsAnErrorAndNeverSomebodyElsesMemory) {
   BlockHandle handle;
   const RawValue<int> keeps_the_heap(0);
   handle = RawValue<int>(1).handle();

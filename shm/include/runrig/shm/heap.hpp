@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "runrig/shm/handle.hpp"
 
@@ -42,9 +43,9 @@ class HeapSegment;
 /// block whose user died is not reclaimed (nobody knows who else uses it) until the whole heap vanishes with its last
 /// user, as memfds do.
 ///
-/// Blocks begin on a cache line (64 bytes) and do not share lines. A children made by fork has the mapping at once;
-/// other processes attach by handle(). A Heap object is a reference: copies are cheap, name the same
-/// mapping, and may be used by several threads.
+/// Blocks begin on a cache line (64 bytes) and do not share lines. A child made by fork has the mapping at once; other
+/// processes attach by handle(). A Heap object is a reference: copies are cheap, name the same mapping, and may be used
+/// by several threads.
 ///
 /// Trust: whoever can map the heap can destroy its contents. Bad values lead to errors, not to accesses outside the
 /// mapping.

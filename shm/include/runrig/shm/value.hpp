@@ -85,7 +85,8 @@ class Shared {
   SharedBlock block_;
 };
 
-/// A number or plain struct in shared memory, without a lock.
+/// A number or plain struct in shared memory, without a lock. Assigning a T writes it there; assigning another RawValue
+/// makes this one refer to what the other refers to, as names in Python do.
 template <PlainData T>
 class RawValue {
  public:

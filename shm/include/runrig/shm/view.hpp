@@ -70,7 +70,8 @@ struct AnyArrayRef {
 
   [[nodiscard]] std::uint64_t size() const noexcept { return shape.checked_elements().value_or(0); }
   [[nodiscard]] bool contiguous() const noexcept { return is_row_major(shape, strides); }
-  /// Throws std::logic_error if the memory belongs to this process only.
+  /// Leads to the segment through the process that created or attached the array, so that must live (or the name be
+  /// there). Throws std::logic_error if the memory belongs to this process only.
   [[nodiscard]] ArrayHandle handle() const;
 
   /// Part of this array: `count` of the first axis, from `first`. Throws std::out_of_range past the end or on a scalar.
