@@ -3,7 +3,7 @@
 #include <libdeflate.h>
 
 #include <algorithm>
-#include <limits>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -38,12 +38,14 @@ struct ChunkDecoder::State {
   Decompressor decompressor;
   std::vector<std::byte> scratch[2];
 
-  /// Bytes that enter filter `position` when a chunk of `chunk_bytes` is encoded.
-  [[nodiscard]] std::size_t bytes_before(std::size_t position, std::uint32_t mask, std::size_t chunk_bytes) const {
+  /// Bytes that enter filter `position` when a chunk of `chunk_bytes` is encoded; none if a compressor comes before it.
+  [[nodiscard]] std::optional<std::size_t> bytes_before(std::size_t position, std::uint32_t mask,
+                                                        std::size_t chunk_bytes) const {
     std::size_t bytes = chunk_bytes;
     for (std::size_t i = 0; i < position; ++i) {
-      const bool applied = (mask & (1U << i)) == 0;
-      if (applied && filters[i].id == H5Z_FILTER_FLETCHER32) bytes += 4;
+      if ((mask & (1U << i)) != 0) continue;
+      if (is_compressor(filters[i])) return {};
+      if (filters[i].id == H5Z_FILTER_FLETCHER32) bytes += 4;
     }
     return bytes;
   }
@@ -63,15 +65,15 @@ struct ChunkDecoder::State {
       return;
     }
     // No deflate stream expands more than 1032 times. Checked before the output's pages are touched.
-    if (in.size() < out.size() / 1040) damaged(name, "its deflate data is cut off");
+    if (in.size() < out.size() / 1040) damaged(name, "its deflate data is damaged: cut off");
     // Without a place for the actual size the output must come out exact.
     switch (libdeflate_zlib_decompress(decompressor.get(), in.data(), in.size(), out.data(), out.size(), nullptr)) {
       case LIBDEFLATE_SUCCESS:
         return;
       case LIBDEFLATE_SHORT_OUTPUT:
-        damaged(name, "its deflate data is shorter than the chunk");
+        damaged(name, "its deflate data is damaged: shorter than the chunk");
       case LIBDEFLATE_INSUFFICIENT_SPACE:
-        damaged(name, "its deflate data is longer than the chunk");
+        damaged(name, "its deflate data is damaged: longer than the chunk");
       case LIBDEFLATE_BAD_DATA:
         break;
     }
@@ -113,7 +115,8 @@ void ChunkDecoder::decode(std::span<std::byte> stored, std::uint32_t filter_mask
       }
       continue;
     }
-    const std::size_t bytes = state.bytes_before(i, filter_mask, out.size());
+    // There is one compressor at most, so what it makes is known; others keep the size.
+    const std::size_t bytes = state.bytes_before(i, filter_mask, out.size()).value_or(data.size());
     const bool compressor = is_compressor(filter);
     if (!compressor && data.size() != bytes) {
       damaged(name, std::to_string(data.size()) + " bytes are stored instead of " + std::to_string(bytes));

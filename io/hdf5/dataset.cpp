@@ -102,6 +102,7 @@ class Dataset::Impl {
       return dataset;
     };
     source_.dataset = open(H5P_DEFAULT);
+    follow_into_other_file(id);
     source_.info = detail::describe_dataset(source_.dataset.get(), source_.name, detail::StoredBytes::leave_out);
     native_ = !options.force_library && is_native(source_.info);
     if (source_.info.layout != Layout::chunked) return;
@@ -157,9 +158,48 @@ class Dataset::Impl {
     return status == H5D_SPACE_STATUS_NOT_ALLOCATED;
   }
 
+  [[nodiscard]] std::optional<std::vector<Shape>> stored_chunks(std::size_t max_chunks) const {
+    if (source_.info.layout != Layout::chunked) return std::nullopt;
+    constexpr std::string_view attempt = "list the chunks of";
+    const hid_t dataset = source_.dataset.get();
+    const detail::Id space = detail::checked(H5Dget_space(dataset), attempt, source_.name);
+    hsize_t count = 0;
+    detail::check(H5Dget_num_chunks(dataset, space.get(), &count), attempt, source_.name);
+    if (count > max_chunks) return std::nullopt;
+    std::vector<Shape> starts;
+    for (hsize_t i = 0; i < count; ++i) {
+      std::array<hsize_t, max_rank> start{};
+      unsigned mask = 0;
+      haddr_t address = 0;
+      hsize_t bytes = 0;
+      detail::check(H5Dget_chunk_info(dataset, space.get(), i, start.data(), &mask, &address, &bytes), attempt,
+                    source_.name);
+      Shape& each = starts.emplace_back();
+      for (std::size_t axis = 0; axis < source_.info.shape.rank(); ++axis) each.push_back(start[axis]);
+    }
+    return starts;
+  }
+
   [[nodiscard]] const detail::Source& source() const { return source_; }
 
  private:
+  /// An external link leads into another file: what is read without the library is read from that one.
+  void follow_into_other_file(hid_t file) {
+    H5O_info_t here;
+    H5O_info_t there;
+    detail::check(H5Oget_info2(file, &here, H5O_INFO_BASIC), "open dataset", source_.name);
+    detail::check(H5Oget_info2(source_.dataset.get(), &there, H5O_INFO_BASIC), "open dataset", source_.name);
+    if (here.fileno == there.fileno) return;
+    const ssize_t length = detail::check(H5Fget_name(source_.dataset.get(), nullptr, 0), "open dataset", source_.name);
+    std::vector<char> path(static_cast<std::size_t>(length) + 1, '\0');
+    detail::check(H5Fget_name(source_.dataset.get(), path.data(), path.size()), "open dataset", source_.name);
+    source_.foreign = std::make_unique<File::State>();
+    source_.foreign->fd = detail::open_regular_file(path.data(), source_.foreign->bytes);
+    source_.foreign->file = detail::checked(H5Iget_file_id(source_.dataset.get()), "open dataset", source_.name);
+    source_.file = source_.foreign.get();
+    source_.file_path = path.data();
+  }
+
   [[nodiscard]] bool never_stored() const {
     return native_ && source_.info.layout == Layout::contiguous && !source_.info.file_offset;
   }
@@ -214,6 +254,10 @@ const DatasetInfo& Dataset::info() const noexcept { return impl_->source().info;
 const std::string& Dataset::name() const noexcept { return impl_->source().name; }
 void Dataset::check_readable() const { impl_->check_readable(); }
 bool Dataset::all_fill() const { return impl_->all_fill(); }
+
+std::optional<std::vector<Shape>> Dataset::stored_chunks(std::size_t max_chunks) const {
+  return impl_->stored_chunks(max_chunks);
+}
 
 void Dataset::read(const Selection& selection, const Box& box, std::byte* out,
                    std::span<const std::ptrdiff_t> strides) {

@@ -47,7 +47,10 @@ void read_fill(hid_t dataset_type, hid_t properties, std::string_view name, Data
   info.fill.assign(item_bytes(info.type.dtype), std::byte{0});
   H5D_fill_value_t state = H5D_FILL_VALUE_UNDEFINED;
   check(H5Pfill_value_defined(properties, &state), attempt, name);
-  info.fill_defined = state == H5D_FILL_VALUE_USER_DEFINED;
+  H5D_fill_time_t time = H5D_FILL_TIME_ERROR;
+  check(H5Pget_fill_time(properties, &time), attempt, name);
+  info.fill_never = time == H5D_FILL_TIME_NEVER || state == H5D_FILL_VALUE_UNDEFINED;
+  info.fill_defined = state == H5D_FILL_VALUE_USER_DEFINED && !info.fill_never;
   if (!info.fill_defined) return;
   // Asked for in the stored type, so that ours is the one conversion there is, whatever path the elements take.
   const ElementConversion conversion(dataset_type, info.type, name);
@@ -99,7 +102,8 @@ DatasetInfo describe_dataset(hid_t dataset, std::string_view name, StoredBytes s
   }
   if (info.layout == Layout::contiguous) {
     const haddr_t offset = H5Dget_offset(dataset);  // HADDR_UNDEF: nothing stored, or an error that says so as well
-    if (offset != HADDR_UNDEF) info.file_offset = offset;
+    // Behind a user block "undefined" is offset, too: whether anything is stored is asked for apart.
+    if (offset != HADDR_UNDEF && info.stored_bytes > 0) info.file_offset = offset;
   }
   H5Eclear2(H5E_DEFAULT);
   return info;

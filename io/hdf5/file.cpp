@@ -8,20 +8,6 @@
 namespace runrig::hdf5 {
 namespace {
 
-/// What the system knows better than the library: does it exist, may we read it, is it a file at all?
-UniqueFd open_regular_file(const std::string& path, std::uint64_t& bytes) {
-  // O_NONBLOCK: opening a FIFO would wait for its writer.
-  UniqueFd fd(
-      check_errno(retry_on_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }),
-                  "open", path));
-  struct stat status {};
-  check_errno(::fstat(fd.get(), &status), "open", path);
-  if (S_ISDIR(status.st_mode)) throw Error(std::errc::is_a_directory, "open", path);
-  if (!S_ISREG(status.st_mode)) throw FormatError("open", path, "not a regular file");
-  bytes = static_cast<std::uint64_t>(status.st_size);
-  return fd;
-}
-
 [[noreturn]] void explain_failed_open(const std::string& path) {
   const std::string reason = detail::last_reason();
   const auto says = [&](std::string_view words) { return reason.find(words) != std::string::npos; };
@@ -53,7 +39,7 @@ File File::open(const std::string& path) {
   detail::start_library();
   if (path.find('\0') != std::string::npos) throw FormatError("open", detail::printable(path), "a NUL in the name");
   auto state = std::make_unique<State>();
-  state->fd = open_regular_file(path, state->bytes);
+  state->fd = detail::open_regular_file(path, state->bytes);
   state->file = detail::Id(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT));
   if (!state->file) explain_failed_open(path);
   return File(path, std::move(state));
@@ -67,6 +53,20 @@ std::vector<AttributeInfo> File::attributes(const std::string& object) const {
 }
 
 namespace detail {
+
+// The system knows better than the library: does it exist, may we read it, is it a file at all?
+UniqueFd open_regular_file(const std::string& path, std::uint64_t& bytes) {
+  // O_NONBLOCK: opening a FIFO would wait for its writer.
+  UniqueFd fd(
+      check_errno(retry_on_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }),
+                  "open", path));
+  struct stat status {};
+  check_errno(::fstat(fd.get(), &status), "open", path);
+  if (S_ISDIR(status.st_mode)) throw Error(std::errc::is_a_directory, "open", path);
+  if (!S_ISREG(status.st_mode)) throw FormatError("open", path, "not a regular file");
+  bytes = static_cast<std::uint64_t>(status.st_size);
+  return fd;
+}
 
 std::string object_name(const File& file, std::string_view path) {
   return printable(file.path(), 1000) + ":" + printable(path, 1000);

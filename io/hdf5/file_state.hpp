@@ -16,6 +16,8 @@ struct File::State {
 
 namespace detail {
 
+/// Opens a file for reading and tells its size; refuses what is no regular file, without waiting for a FIFO's writer.
+[[nodiscard]] UniqueFd open_regular_file(const std::string& path, std::uint64_t& bytes);
 /// "file.h5:/group/name", on one line whatever the names hold.
 [[nodiscard]] std::string object_name(const File& file, std::string_view path);
 /// The attributes of an open object; `name` for errors.

@@ -36,6 +36,9 @@ class LibraryReader final : public Reader {
   /// The request's elements, in ascending order of coordinates, to `to`, which has room for conversion.
   void read_dense(const Request& request, std::byte* to) {
     const hsize_t elements = request.counts().elements();
+    // Where nothing is filled the library leaves the memory as it finds it, or refuses if there is nothing at all.
+    if (source_.info.fill_never) std::fill_n(to, elements * conversion_.room_bytes(), std::byte{0});
+    if (source_.info.fill_never && nothing_stored()) return;
     Id memory_space;
     hid_t file_selection = H5S_ALL;
     hid_t memory_selection = H5S_ALL;
@@ -49,6 +52,13 @@ class LibraryReader final : public Reader {
     check(H5Dread(source_.dataset.get(), file_type_.get(), memory_selection, file_selection, H5P_DEFAULT, to), "read",
           source_.name);
     conversion_.convert(to, static_cast<std::size_t>(elements));
+  }
+
+  [[nodiscard]] bool nothing_stored() const {
+    H5D_space_status_t status = H5D_SPACE_STATUS_ERROR;
+    check(H5Dget_space_status(source_.dataset.get(), &status), "read", source_.name);
+    const bool own = source_.info.layout == Layout::contiguous || source_.info.layout == Layout::chunked;
+    return own && status == H5D_SPACE_STATUS_NOT_ALLOCATED;
   }
 
   void select(const Request& request) {

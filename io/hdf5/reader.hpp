@@ -36,6 +36,7 @@ class Reader {
 /// What every reader knows of its dataset. Outlives the reader.
 struct Source {
   const File::State* file = nullptr;
+  std::unique_ptr<File::State> foreign;  // that file, if an external link led into another one
   std::string file_path;
   std::string name;  // "file.h5:/path"
   Id dataset;

@@ -86,6 +86,10 @@ std::size_t shuffle_vectors(const std::byte* in, std::byte* out, std::size_t ite
 
 void unshuffle(std::span<const std::byte> in, std::span<std::byte> out, std::size_t item_bytes) noexcept {
   const std::size_t items = in.size() / item_bytes;
+  if (items < 2) {  // as it is; and the item's size, which a file may claim to be billions, is no count of steps
+    std::ranges::copy(in, out.begin());
+    return;
+  }
   std::size_t done = 0;
   switch (item_bytes) {
     case 2:
@@ -110,6 +114,10 @@ void unshuffle(std::span<const std::byte> in, std::span<std::byte> out, std::siz
 
 void shuffle(std::span<const std::byte> in, std::span<std::byte> out, std::size_t item_bytes) noexcept {
   const std::size_t items = in.size() / item_bytes;
+  if (items < 2) {  // as it is; and the item's size, which a file may claim to be billions, is no count of steps
+    std::ranges::copy(in, out.begin());
+    return;
+  }
   std::size_t done = 0;
   switch (item_bytes) {
     case 2:

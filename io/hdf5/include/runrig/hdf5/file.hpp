@@ -49,6 +49,9 @@ struct DatasetInfo {
   /// The value of elements never written, item_bytes(type.dtype) bytes in the machine's order; zeros where the file
   /// defines none. Empty unless numeric.
   std::vector<std::byte> fill;
+  /// The file asks for no filling at all, or has no fill value: what was never written reads as zeros, and `fill` is
+  /// so.
+  bool fill_never = false;
   bool fill_defined = false;     ///< the file's maker set it, rather than the library's default
   std::uint64_t size_bytes = 0;  ///< elements times stored size; UINT64_MAX if that does not fit
   /// In the file, encoded; 0 if nothing was ever written. Dataset::open() leaves it 0 for chunks, because it would have

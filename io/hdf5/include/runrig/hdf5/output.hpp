@@ -16,14 +16,14 @@ namespace runrig::hdf5 {
 struct OutputSpec {
   DType dtype = DType::float64;  ///< boolean becomes h5py's enum of FALSE and TRUE
   bool big_endian = false;       ///< stored most significant byte first
-  Shape shape;
-  Shape maxshape;  ///< no axes: as shape
-  Shape chunk;     ///< no axes: contiguous
-  std::vector<FilterInfo> filters;
+  Shape shape{};
+  Shape maxshape{};  ///< no axes: as shape
+  Shape chunk{};     ///< no axes: contiguous
+  std::vector<FilterInfo> filters{};
   /// None: encode chunks with ChunkEncoder and place them by write_chunk(). Else the library encodes: write() only.
   bool library_filters = false;
-  std::optional<std::vector<std::byte>> fill;  ///< item_bytes(dtype) bytes, the machine's order
-  bool null_space = false;                     ///< no elements and no shape
+  std::optional<std::vector<std::byte>> fill{};  ///< item_bytes(dtype) bytes, the machine's order
+  bool null_space = false;                       ///< no elements and no shape
 };
 
 /// The output for a result that keeps what it can of its source: chunk shape, unlimited axes, byte order and filters.
