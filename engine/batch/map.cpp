@@ -23,7 +23,7 @@ namespace {
 using pickle::Object;
 
 constexpr std::uint64_t tile_target_bytes = std::uint64_t{1} << 20;
-constexpr int writer_attempts = 2;
+constexpr int writer_attempts = 3;
 
 // A variable of the expression, as the request has it.
 struct Variable {
@@ -60,6 +60,17 @@ void look_at(SliceContext& context, const FileTask& task, const std::byte* bytes
   }
 }
 
+// The writer was killed, or died, and with it what it had open.
+class WriterDied : public TaskError {
+ public:
+  using TaskError::TaskError;
+};
+
+std::string failure_in(const Journal& journal, const std::string& reason) {
+  const std::string action = journal.action();
+  return action.empty() || action == "creating the output" ? reason : reason + " (" + action + ")";
+}
+
 // Makes one output from one input file.
 class MapOne {
  public:
@@ -75,15 +86,17 @@ class MapOne {
   MapResult run() {
     bind();
     for (int attempt = 1;; ++attempt) {
-      const std::uint64_t writers_lost = state_.writer.workers_lost();
       try {
         write();
         break;
+      } catch (const WriterDied&) {
+        // Killed from outside, or by this very input; its file starts again from the beginning.
+        abandon();
+        if (attempt == writer_attempts) throw;
+        output_.discard();
       } catch (const TaskError&) {
         abandon();
-        // A writer that was killed had nothing to do with the input: its file starts again from the beginning.
-        if (attempt == writer_attempts || state_.writer.workers_lost() == writers_lost) throw;
-        output_.discard();
+        throw;
       }
     }
     output_.publish();
@@ -232,7 +245,16 @@ class MapOne {
     auto options = state_.launch_options(1, 0);
     options.max_kills = 1;  // what a dead writer had open is gone
     Launch launch = state_.writer.launch(options, body);
+    check_writer(launch, action);
+  }
+
+  // Waits for what the writer does. Throws WriterDied or TaskError.
+  void check_writer(Launch& launch, std::string_view action) {
     state_.wait(launch);
+    const SliceOutcome outcome = launch.outcome(0);
+    if (outcome.state == SliceState::lost || outcome.exception_type.find("OutputGone") != std::string::npos) {
+      throw WriterDied(failure_text(outcome, action));
+    }
     check_launch(launch, action);
   }
 
@@ -251,10 +273,10 @@ class MapOne {
             }
           },
           "creating the output");
+    } catch (const WriterDied& error) {
+      throw WriterDied(failure_in(journal, error.what()));
     } catch (const TaskError& error) {
-      const std::string action = journal.action();
-      throw TaskError(std::string(error.what()) +
-                      (action.empty() || action == "creating the output" ? "" : " (" + action + ")"));
+      throw TaskError(failure_in(journal, error.what()));
     }
     const auto records = journal.records();
     if (records.size() != 1) throw FormatError("read the report of", "the writer", "it is not one record");
@@ -334,8 +356,7 @@ class MapOne {
 
   void finish(Wave& wave) {
     if (wave.count > 0 && spec_.chunk.rank() > 0) {
-      state_.wait(wave.placing);
-      check_launch(wave.placing, "writing the output");
+      check_writer(wave.placing, "writing the output");
     }
     wave = Wave();
   }

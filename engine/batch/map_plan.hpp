@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 
 #include "journal.hpp"
 #include "runrig/engine/launch.hpp"
@@ -50,6 +51,12 @@ struct ChunkEntry {
   std::uint64_t offset = 0;  // in the tile's memory
   std::uint64_t bytes = 0;
   std::uint32_t filter_mask = 0;
+};
+
+/// Thrown in a writer that does not have the output open: another one had, and was killed.
+class OutputGone : public std::runtime_error {
+ public:
+  OutputGone() : std::runtime_error("the process that wrote the output was killed") {}
 };
 
 /// Workers: computes one tile; encodes its chunks into its memory, or writes its elements to their place in the file.

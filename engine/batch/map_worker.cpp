@@ -255,8 +255,7 @@ void create_output(const MapPlan& plan, const Journal& journal) {
 
 void place_tiles(SliceContext& context, const MapPlan& plan, const MapTile* tiles, std::uint32_t count) {
   Open& open = open_output();
-  if (open.plan != plan.id || !open.file)
-    throw Error(std::errc::owner_dead, "write the output that a killed writer began", plan.dataset);
+  if (open.plan != plan.id || !open.file) throw OutputGone();
   for (std::uint32_t i = 0; i < count; ++i) {
     context.heartbeat();
     place_tile(plan, tiles[i], open);
@@ -265,8 +264,7 @@ void place_tiles(SliceContext& context, const MapPlan& plan, const MapTile* tile
 
 void close_output(const MapPlan& plan) {
   Open& open = open_output();
-  if (open.plan != plan.id || !open.file)
-    throw Error(std::errc::owner_dead, "finish the output that a killed writer began", plan.dataset);
+  if (open.plan != plan.id || !open.file) throw OutputGone();
   RUNRIG_KILLPOINT("batch.map.closing");
   open.file->close();
   open.file.reset();
