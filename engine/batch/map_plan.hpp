@@ -7,6 +7,7 @@
 
 #include "journal.hpp"
 #include "runrig/engine/launch.hpp"
+#include "runrig/shm/view.hpp"
 #include "worker.hpp"
 
 /// What `map` tells its workers: plain values in the arena, which live as long as the launches that use them.
@@ -15,7 +16,9 @@ namespace runrig::batch {
 struct MapVariable {
   Source source;
   DType dtype = DType::float64;
-  bool scalar = false;  // one element for all of the result's
+  bool scalar = false;     // one element for all of the result's
+  bool in_memory = false;  // not in a file, but this array:
+  ArrayHandle array;
 };
 
 /// One output.
@@ -28,7 +31,7 @@ struct MapPlan {
   std::span<const std::byte> spec;  // pickled OutputSpec
   const char* temporary = nullptr;  // the file being written
   const char* dataset = nullptr;    // in it
-  // For the writer: where attributes and dimension scales come from.
+  // For the writer: where attributes and dimension scales come from; null for nowhere.
   const char* like_file = nullptr;
   const char* like_dataset = nullptr;
   hdf5::Selection like_selection;

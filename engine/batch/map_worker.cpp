@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "../pool/worker.hpp"
 #include "encoding.hpp"
 #include "map_plan.hpp"
 #include "runrig/channel/pickle.hpp"
@@ -25,6 +26,45 @@ constexpr std::size_t lane = 64;  // alignment of arrays in scratch memory
 
 std::size_t padded(std::size_t bytes) { return (bytes + lane - 1) / lane * lane; }
 
+// Copies a box of an array in shared memory, row by row of its last axis.
+void copy_box(const AnyArrayRef& array, const hdf5::Box& box, std::byte* out) {
+  const std::size_t item = item_bytes(array.dtype);
+  const std::size_t rank = box.count.rank();
+  if (box.count.checked_elements() == 0) return;
+  Shape position = box.start;
+  const std::uint64_t row = rank > 0 ? box.count[rank - 1] : 1;
+  const std::int64_t step = rank > 0 ? array.strides[rank - 1] : 1;
+  for (;;) {
+    std::int64_t element = 0;
+    for (std::size_t axis = 0; axis < rank; ++axis)
+      element += static_cast<std::int64_t>(position[axis]) * array.strides[axis];
+    const std::byte* from = array.data + element * static_cast<std::int64_t>(item);
+    if (step == 1) {
+      std::memcpy(out, from, row * item);
+      out += row * item;
+    } else {
+      for (std::uint64_t i = 0; i < row; ++i, out += item, from += step * static_cast<std::int64_t>(item))
+        std::memcpy(out, from, item);
+    }
+    std::size_t axis = rank > 0 ? rank - 1 : 0;
+    for (;;) {
+      if (axis == 0) return;
+      --axis;
+      if (++position[axis] < box.start[axis] + box.count[axis]) break;
+      position[axis] = box.start[axis];
+    }
+  }
+}
+
+void read_variable(SliceContext& context, const MapVariable& variable, const hdf5::Box& box, std::byte* out) {
+  if (variable.in_memory) {
+    const auto memory = runrig::detail::map_in_worker(context, variable.array.segment, Access::read_only);
+    copy_box(bind_array(variable.array, std::span<const std::byte>(memory)), box, out);
+  } else {
+    OpenFiles::here().dataset(variable.source).read(variable.source.selection, box, out);
+  }
+}
+
 // What this worker keeps of the plan it works on.
 struct Kept {
   std::uint64_t plan = 0;
@@ -34,7 +74,7 @@ struct Kept {
   UniqueFd file;                                // contiguous output
 };
 
-Kept& kept_for(const MapPlan& plan) {
+Kept& kept_for(SliceContext& context, const MapPlan& plan) {
   static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
   if (kept->plan == plan.id) return *kept;
   Kept fresh;
@@ -53,6 +93,10 @@ Kept& kept_for(const MapPlan& plan) {
     const MapVariable& variable = plan.variables[i];
     if (!variable.scalar) continue;
     fresh.scalars[i].resize(item_bytes(variable.dtype));
+    if (variable.in_memory) {
+      read_variable(context, variable, hdf5::Box{}, fresh.scalars[i].data());
+      continue;
+    }
     OpenFiles::here()
         .dataset(variable.source)
         .read(variable.source.selection, hdf5::Box::all(variable.source.selection.shape), fresh.scalars[i].data());
@@ -82,7 +126,7 @@ std::byte* evaluate(SliceContext& context, const MapPlan& plan, const Kept& kept
     }
     std::byte* values = take(elements * item_bytes(variable.dtype));
     context.heartbeat();
-    OpenFiles::here().dataset(variable.source).read(variable.source.selection, box, values);
+    read_variable(context, variable, box, values);
     operands[i] = {values, false};
   }
   context.heartbeat();
@@ -202,7 +246,7 @@ void place_tile(const MapPlan& plan, const MapTile& tile, Open& open) {
 void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
   const MemoryFence fence(plan.data_bytes);
   try {
-    Kept& kept = kept_for(plan);
+    Kept& kept = kept_for(context, plan);
     const std::byte* result = evaluate(context, plan, kept, tile.box);
     const std::span values(result, static_cast<std::size_t>(tile.box.count.elements()) * item_bytes(kept.spec.dtype));
     RUNRIG_KILLPOINT("batch.map.tile_evaluated");
@@ -230,7 +274,7 @@ void create_output(const MapPlan& plan, const Journal& journal) {
   journal.act("creating the output");
   hdf5::OutputFile file = hdf5::OutputFile::create(plan.temporary);
   const auto offset = file.create_dataset(plan.dataset, open.spec);
-  {
+  if (plan.like_file != nullptr) {
     journal.act("copying attributes of " + std::string(plan.like_dataset));
     const hdf5::File& source = OpenFiles::here().file(plan.like_file);
     file.copy_attributes(source, "/", "/", std::nullopt, notes);

@@ -186,6 +186,7 @@ void check_launch(const Launch& launch, std::string_view action) {
 Session::Session(Options options) : state_(std::make_unique<State>(std::move(options))) {}
 Session::~Session() = default;
 int Session::workers() const noexcept { return state_->readers.size(); }
+Pool& Session::pool() noexcept { return state_->readers; }
 std::size_t Session::memory_bytes() const noexcept { return state_->memory_bytes; }
 
 }  // namespace runrig::batch

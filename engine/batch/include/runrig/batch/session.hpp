@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runrig/engine/pool.hpp"
 #include "runrig/engine/statistics.hpp"
 #include "runrig/hdf5/file.hpp"
 #include "runrig/hdf5/selection.hpp"
@@ -110,6 +111,8 @@ class Session {
 
   [[nodiscard]] int workers() const noexcept;
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
+  /// The readers, for kernels on arrays: parallel_transform(session.pool(), ...). Not while a call of the session runs.
+  [[nodiscard]] Pool& pool() noexcept;
 
   /// Groups, datasets, links and attributes of each file. Throws Cancelled.
   [[nodiscard]] InfoReport info(const std::vector<std::string>& files);

@@ -1,0 +1,183 @@
+#include "runrig/batch/arrays.hpp"
+
+#include <algorithm>
+
+#include "../pool/worker.hpp"
+#include "encoding.hpp"
+#include "file_tasks.hpp"
+#include "output_job.hpp"
+#include "runrig/engine/expression.hpp"
+#include "runrig/hdf5/codec.hpp"
+#include "runrig/sync/error.hpp"
+#include "slabs.hpp"
+
+namespace runrig {
+namespace batch {
+namespace {
+
+using pickle::Object;
+
+struct LookArgument {
+  const char* dataset = nullptr;
+  hdf5::ReadOptions options;
+};
+
+void look_at(SliceContext&, const FileTask& task, const std::byte* bytes) {
+  const auto& argument = *reinterpret_cast<const LookArgument*>(bytes);
+  task.journal.reset();
+  task.journal.act("opening " + std::string(argument.dataset));
+  hdf5::Dataset& dataset = OpenFiles::here().dataset(task.path, argument.dataset, argument.options);
+  dataset.check_readable();
+  task.journal.append(encode(dataset.info()));
+}
+
+hdf5::DatasetInfo look(Session::State& state, const std::string& file, const std::string& dataset) {
+  ArenaWriter memory(*state.arena, sizeof(LookArgument) + dataset.size() + 64);
+  auto* argument = memory.add<LookArgument>(1);
+  argument->dataset = memory.add(dataset);
+  argument->options.force_library = state.options.force_library;
+  argument->options.max_chunk_bytes = state.memory_bytes;
+  hdf5::DatasetInfo info;
+  for_each_file(state, {file}, &look_at, reinterpret_cast<const std::byte*>(argument), [&](FileResult result) {
+    if (!result.failure.empty())
+      throw FormatError("read", file + ":" + dataset, make_failure(file, dataset, result.failure).error);
+    if (result.records.size() != 1) throw FormatError("read the report of", "a worker", "it is not one record");
+    info = decode_dataset(result.records[0]);
+  });
+  return info;
+}
+
+// Reads one box of the source into its place in the array.
+struct ReadJob {
+  const Source* source;
+  const hdf5::Box* boxes;
+  const ArrayHandle* array;
+  std::size_t data_bytes;
+  std::atomic<std::uint64_t>* bytes_done;
+
+  void operator()(SliceContext& context) const {
+    const auto memory = runrig::detail::map_in_worker(context, array->segment, Access::read_write);
+    const AnyArrayRef target = bind_array(*array, memory, Access::read_write);
+    const MemoryFence fence(data_bytes);
+    const hdf5::Box& box = boxes[context.slice()];
+    const auto item = static_cast<std::ptrdiff_t>(item_bytes(target.dtype));
+    std::vector<std::ptrdiff_t> strides(box.start.rank());
+    std::ptrdiff_t offset = 0;
+    for (std::size_t axis = 0; axis < strides.size(); ++axis) {
+      strides[axis] = item * target.strides[axis];
+      offset += strides[axis] * static_cast<std::ptrdiff_t>(box.start[axis]);
+    }
+    try {
+      OpenFiles::here().dataset(*source).read(source->selection, box, target.data + offset, strides);
+    } catch (...) {
+      context.retire();
+      throw;
+    }
+    // Relaxed: a number to show, nothing hangs on it.
+    bytes_done->fetch_add(box.count.elements() * static_cast<std::uint64_t>(item), std::memory_order_relaxed);
+  }
+};
+
+void read_into(Session::State& state, const std::string& file, const std::string& dataset,
+               const hdf5::DatasetInfo& info, const hdf5::Selection& selection, const ArrayHandle& array) {
+  constexpr std::uint64_t box_bytes = std::uint64_t{1} << 20;
+  constexpr std::uint64_t wave_bytes = std::uint64_t{1} << 30;
+  const std::uint64_t chunk_bytes = std::min<std::uint64_t>(
+      info.chunk.checked_bytes(item_bytes(info.type.dtype)).value_or(SIZE_MAX), state.memory_bytes);
+  for (const hdf5::Box& region : hdf5::aligned_boxes(info, selection, wave_bytes)) {
+    auto boxes = hdf5::aligned_boxes(info, part_of(selection, region), box_bytes);
+    ArenaWriter memory(*state.arena, boxes.size() * sizeof(hdf5::Box) + sizeof(Source) + sizeof(ArrayHandle) +
+                                         file.size() + dataset.size() + 256);
+    auto* source = memory.add<Source>(1);
+    source->file = memory.add(file);
+    source->dataset = memory.add(dataset);
+    source->selection = selection;
+    source->max_chunk_bytes = state.memory_bytes;
+    source->cache_bytes =
+        std::min(std::size_t{16} << 20, state.memory_bytes / (static_cast<std::size_t>(state.readers.size()) * 8));
+    source->force_library = state.options.force_library;
+    auto* places = memory.add<hdf5::Box>(boxes.size());
+    for (std::size_t i = 0; i < boxes.size(); ++i) {
+      for (std::size_t axis = 0; axis < region.start.rank(); ++axis) boxes[i].start[axis] += region.start[axis];
+      places[i] = boxes[i];
+    }
+    auto* handle = memory.add<ArrayHandle>(1);
+    *handle = array;
+    const ReadJob job{source, places, handle,
+                      (std::size_t{256} << 20) + source->cache_bytes + 4 * static_cast<std::size_t>(chunk_bytes),
+                      &state.bytes_done()};
+    Launch launch = state.readers.launch(
+        state.launch_options(static_cast<std::uint32_t>(boxes.size()), std::max(box_bytes, chunk_bytes)), job);
+    state.wait(launch);
+    check_launch(launch, "reading " + dataset);
+  }
+}
+
+// About 1 MiB, whole along the fastest axes.
+Shape natural_chunk(const Shape& shape, std::size_t item) {
+  Shape chunk = shape;
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    chunk[axis] = std::max<std::uint64_t>(chunk[axis], 1);
+    while (chunk[axis] > 1 && chunk.checked_bytes(item).value_or(SIZE_MAX) > (std::size_t{1} << 20))
+      chunk[axis] = (chunk[axis] + 1) / 2;
+  }
+  return chunk;
+}
+
+}  // namespace
+}  // namespace batch
+
+AnyArray read_any_array(batch::Session& session, const std::string& file, std::string_view dataset,
+                        std::string_view name) {
+  auto& state = session.state();
+  const auto ref = hdf5::parse_dataset_ref(dataset);
+  if (ref.file) throw FormatError("use the dataset", dataset, "name the file by itself");
+  const auto info = batch::look(state, file, ref.path);
+  const auto selection = hdf5::resolve(ref.selection, info.shape, file + ":" + ref.path);
+  AnyArray array = name.empty() ? AnyArray::create(info.type.dtype, selection.shape)
+                                : AnyArray::create(name, info.type.dtype, selection.shape);
+  try {
+    batch::read_into(state, file, ref.path, info, selection, array.handle());
+  } catch (const batch::TaskError& error) {
+    array.unlink();
+    throw FormatError("read", file + ":" + ref.path, batch::make_failure(file, ref.path, error.what()).error);
+  } catch (const Error&) {
+    array.unlink();
+    throw;
+  }
+  return array;
+}
+
+void write_any_array(batch::Session& session, const AnyArrayRef& array, const std::string& file,
+                     const std::string& dataset, const WriteArrayOptions& options) {
+  auto& state = session.state();
+  const auto expression = Expression::parse("x");
+  const Program copy = expression.bind(std::vector{array.dtype});
+  batch::OutputRequest request;
+  request.spec.dtype = array.dtype;
+  request.spec.shape = array.shape;
+  request.spec.filters = hdf5::parse_filters(options.filters);
+  request.spec.chunk = options.chunk;
+  if (options.chunk.rank() > 0 && options.chunk.rank() != array.shape.rank()) {
+    throw std::logic_error("write_array: a chunk shape of another rank than the array's");
+  }
+  if (!request.spec.filters.empty() && options.chunk.rank() == 0 && array.shape.rank() > 0) {
+    request.spec.chunk = batch::natural_chunk(array.shape, item_bytes(array.dtype));
+  }
+  request.program = &copy;
+  request.dataset = hdf5::parse_dataset_ref(dataset).path;
+  request.action = "writing " + request.dataset;
+  batch::OutputVariable variable;
+  variable.array = array.handle();
+  variable.selection = hdf5::Selection::all(array.shape);
+  variable.dtype = array.dtype;
+  request.variables.push_back(std::move(variable));
+  batch::PendingOutput output(file, options.existing == batch::MapRequest::Existing::overwrite);
+  try {
+    (void)batch::make_output(state, request, output);
+  } catch (const batch::TaskError& error) {
+    throw FormatError("write", file + ":" + request.dataset, error.what());
+  }
+}
+
+}  // namespace runrig
