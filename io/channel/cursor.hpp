@@ -28,8 +28,9 @@ class Cursor {
   [[nodiscard]] std::span<const std::byte> take(std::uint64_t count) {
     const std::size_t end = frame_end_ != 0 ? frame_end_ : bytes_.size();
     if (count > end - position_) {
-      throw Refused((frame_end_ != 0 ? "its frame ends " : "the stream ends ") +
-                    std::to_string(count - (end - position_)) + " bytes too early");
+      const std::uint64_t missing = count - (end - position_);
+      throw Refused((frame_end_ != 0 ? "its frame ends " : "the stream ends ") + std::to_string(missing) +
+                    (missing == 1 ? " byte" : " bytes") + " too early");
     }
     const auto taken = bytes_.subspan(position_, static_cast<std::size_t>(count));
     position_ += taken.size();

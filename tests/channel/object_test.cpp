@@ -32,8 +32,7 @@ TEST(ObjectTest, UnsignedIntegersBeyondInt64KeepTheirValue) {
 }
 
 TEST(ObjectTest, AnotherTypeIsAFormatErrorThatNamesBoth) {
-  EXPECT_EQ(test::thrown_text([] { (void)Object("x").as_int(); }),
-            "read 'object': expected int of 64 bits, found str: " + error_category().message(int(ErrorKind::format)));
+  EXPECT_EQ(test::thrown_text([] { (void)Object("x").as_int(); }), "read 'object': expected int of 64 bits, found str");
   for (const auto& call : std::vector<std::function<void()>>{
            [] { (void)Object(1).as_bool(); }, [] { (void)Object(true).as_int(); }, [] { (void)Object(1).as_real(); },
            [] { (void)Object().as_string(); }, [] { (void)Object("x").as_bytes(); }, [] { (void)Object(1).size(); },

@@ -101,8 +101,7 @@ TEST(PickleTest, WritingIsBoundedInDepthAndProtocol) {
 
 TEST(PickleTest, ErrorsSayWhereAndInWhat) {
   const auto text = test::thrown_text([] { (void)loads(bytes_of("\x80\x04K\x01K"), {.source = "reply of worker 3"}); });
-  EXPECT_EQ(text, "read 'reply of worker 3': at byte 4: the stream ends 1 bytes too early: " +
-                      error_category().message(int(ErrorKind::format)));
+  EXPECT_EQ(text, "read 'reply of worker 3': at byte 4: the stream ends 1 byte too early");
 }
 
 TEST(PickleTest, ArraysShareTheBytesOfTheirPickleObject) {
