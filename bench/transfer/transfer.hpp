@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <iosfwd>
 #include <optional>
 #include <string>
@@ -36,6 +37,8 @@ struct TransferOptions {
   int turns = 0;
   /// The interpreter; if empty, the first of $RUNRIG_PYTHON, python3 in PATH and /usr/bin/python3 that has NumPy.
   std::string python;
+  /// Asked between turns and once a second: true ends the measurement with Cancelled. It may be empty.
+  std::function<bool()> cancelled;
 };
 
 struct TransferResult {
@@ -55,8 +58,9 @@ struct TransferReport {
 
 /// Measures. Forks a worker for each case, so it is to be called where no other thread runs. Every sum is compared
 /// with the exact one. Leaves no process, segment or file behind, also when it throws.
-/// Throws Error: a wrong sum, a worker that died, or a failed system call. What cannot be measured here (no Python
-/// with NumPy, not enough memory or room in /dev/shm) is left out with a note instead.
+/// Throws Error: a wrong sum, a worker that died, or a failed system call; std::logic_error for a size that is 0 or no
+/// multiple of 8. What cannot be measured here (no Python with NumPy, not enough memory or room in /dev/shm) is left
+/// out with a note instead.
 [[nodiscard]] TransferReport measure_transfer(const TransferOptions& options = {});
 
 /// A table for people: sizes down, routes across, each with its multiple of the mapped case; then the notes.
