@@ -120,9 +120,11 @@ class Dataset::Impl {
     }
     for (const FilterInfo& filter : info.filters) {
       if (filter.available) continue;
+      const bool known = !filter.name.starts_with("filter ");  // else its name is its number
       throw FormatError("read", source_.name,
-                        "it needs the filter " + filter.name + " (number " + std::to_string(filter.id) +
-                            "), which is not installed here; put its plugin where the HDF5 library looks, or name its "
+                        "it needs the filter " + filter.name +
+                            (known ? " (number " + std::to_string(filter.id) + ")" : "") +
+                            ", which is not installed here; put its plugin where the HDF5 library looks, or name its "
                             "folder in HDF5_PLUGIN_PATH");
     }
     if (info.layout == Layout::chunked) (void)source_.chunk_bytes();

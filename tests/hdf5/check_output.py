@@ -35,7 +35,7 @@ with h5py.File(path) as f, (h5py.File(source) if source != "-" else f) as s:
         assert d.dims[1].label == "east"
         np.testing.assert_array_equal(t[...], s["time"][...][::-2])
         assert t.attrs["units"] == "days" and t.maxshape == (None,) and t.dtype == ">f8"
-        assert t.attrs["NAME"] == b"time" and t.is_scale
+        assert t.attrs["NAME"] == b"time" and h5py.h5ds.is_scale(t.id)
         np.testing.assert_array_equal(f["grid/x"][...], s["grid/x"][2:6])
         assert list(f["labels"].asstr()[...]) == ["l2", "l3", "l4", "l5"]
         assert "level" not in f
