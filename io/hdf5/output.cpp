@@ -187,8 +187,10 @@ void OutputFile::write(const std::string& path, const Box& box, std::span<const 
     check(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, detail::to_coordinates(box.start).data(), nullptr,
                               detail::to_coordinates(box.count).data(), nullptr),
           "write", name);
-    const hsize_t elements = box.count.elements();
-    memory_space = checked(H5Screate_simple(1, &elements, nullptr), "write", name);
+    // Of the same rank as the file's: for others the library maps chunks element by element.
+    memory_space =
+        checked(H5Screate_simple(static_cast<int>(box.count.rank()), detail::to_coordinates(box.count).data(), nullptr),
+                "write", name);
     file_selection = file_space.get();
     memory_selection = memory_space.get();
   }

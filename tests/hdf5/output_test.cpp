@@ -6,9 +6,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <numeric>
 
 #include "manifest.hpp"
@@ -240,6 +242,52 @@ with h5py.File(sys.argv[1], 'w') as f:
   EXPECT_THAT(notes[0], HasSubstr("@owner': it refers to objects"));
   EXPECT_THAT(notes[1], HasSubstr("other': its shape (5,) is not that of the axis"));
   check_with_h5py("attributes", source);
+}
+
+TEST_F(OutputTest, RealDatasetsComeBackWithTheirValuesAttributesAndScales) {
+  RUNRIG_NEED_SHARED_DATA(data);
+  const bool h5dump = test::run_command({"h5dump", "--version"}).exit_code == 0;
+  std::size_t copied = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(data)) {
+    if (!entry.is_regular_file() || entry.path().extension() == ".md") continue;
+    const auto file = File::open(entry.path().string());
+    std::vector<std::string> names;
+    file.walk([&](const ObjectInfo& info) {
+      if (info.dataset && info.dataset->type.numeric && info.dataset->size_bytes < 2'000'000)
+        names.push_back(info.path);
+    });
+    const std::string target = path(entry.path().filename().string());
+    auto out = OutputFile::create(target);
+    std::map<std::string, std::vector<std::byte>> written;
+    std::vector<std::string> notes;
+    for (const std::string& name : names) {
+      auto dataset = Dataset::open(file, name);
+      const DatasetInfo& info = dataset.info();
+      if (std::ranges::any_of(info.filters, [](const FilterInfo& filter) { return !filter.available; })) continue;
+      const Selection all = Selection::all(info.shape);
+      const OutputSpec spec = output_like(info, all, info.type.dtype, notes);
+      const std::string result = "/copies" + name;
+      (void)out.create_dataset(result, spec);
+      written[result] = test::read_in_boxes(dataset, all, 1 << 20);
+      out.write(result, Box::all(spec.shape), written[result]);
+      out.copy_attributes(file, name, result, std::nullopt, notes);
+      out.copy_dimension_scales(file, name, all, result, notes);
+      ++copied;
+    }
+    out.close();
+    for (const std::string& note : notes) {
+      EXPECT_THAT(note, ::testing::AnyOf(HasSubstr("it refers to objects"), HasSubstr("is called "))) << entry.path();
+    }
+    const auto back = File::open(target);
+    for (const auto& [name, values] : written) {
+      auto dataset = Dataset::open(back, name);
+      EXPECT_TRUE(test::read_in_boxes(dataset, Selection::all(dataset.info().shape), 1 << 20) == values) << name;
+    }
+    if (h5dump) {
+      EXPECT_EQ(test::run_command({"h5dump", "-pH", target}).exit_code, 0) << target;
+    }
+  }
+  EXPECT_GT(copied, 100U);
 }
 
 TEST_F(OutputTest, LosslessFiltersAreKeptAndOthersReplacedWithANote) {
