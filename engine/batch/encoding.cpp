@@ -48,8 +48,8 @@ hdf5::StoredType decode_type(const Object& object) {
 
 Object encode(const hdf5::FilterInfo& filter) {
   std::vector<Object> parameters(filter.parameters.begin(), filter.parameters.end());
-  return Object::tuple(
-      {filter.id, filter.flags, Object::tuple(std::move(parameters)), encode_text(filter.name), filter.available});
+  return Object::tuple({filter.id, filter.flags, Object::tuple(std::move(parameters)), encode_text(filter.name),
+                        filter.available, filter.encodable});
 }
 
 hdf5::FilterInfo decode_filter(const Object& object) {
@@ -59,6 +59,7 @@ hdf5::FilterInfo decode_filter(const Object& object) {
   for (const Object& each : object.at(2).items()) filter.parameters.push_back(static_cast<unsigned>(each.as_uint()));
   filter.name = decode_text(object.at(3));
   filter.available = object.at(4).as_bool();
+  filter.encodable = object.at(5).as_bool();
   return filter;
 }
 
@@ -105,6 +106,7 @@ Object encode(const hdf5::DatasetInfo& info) {
                        {"partial", info.partial_chunks_unfiltered},
                        {"fill", Object::bytes(std::span<const std::byte>(info.fill))},
                        {"fill_defined", info.fill_defined},
+                       {"fill_never", info.fill_never},
                        {"size", info.size_bytes},
                        {"stored", info.stored_bytes},
                        {"offset", info.file_offset ? Object(*info.file_offset) : Object()}});
@@ -123,6 +125,7 @@ hdf5::DatasetInfo decode_dataset(const Object& object) {
   const auto fill = object.at("fill").as_bytes();
   info.fill.assign(fill.begin(), fill.end());
   info.fill_defined = object.at("fill_defined").as_bool();
+  info.fill_never = object.at("fill_never").as_bool();
   info.size_bytes = object.at("size").as_uint();
   info.stored_bytes = object.at("stored").as_uint();
   if (const Object& offset = object.at("offset"); !offset.is_none()) info.file_offset = offset.as_uint();

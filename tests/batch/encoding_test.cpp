@@ -23,7 +23,7 @@ hdf5::ObjectInfo sample() {
   info.maxshape = Shape{hdf5::unlimited, 4};
   info.layout = hdf5::Layout::chunked;
   info.chunk = Shape{2, 2};
-  info.filters = {{1, 1, {4}, "deflate-4", true}, {32008, 0, {1, 2, 3}, "filter 32008", false}};
+  info.filters = {{1, 1, {4}, "deflate-4", true, true}, {32008, 0, {1, 2, 3}, "filter 32008", false, false}};
   info.fill = {std::byte{1}, std::byte{2}};
   info.size_bytes = UINT64_MAX;
   info.file_offset = 2048;
@@ -41,6 +41,7 @@ TEST(EncodingTest, AnObjectSurvivesTheWayThroughAPickle) {
   EXPECT_EQ(object.dataset->chunk, (Shape{2, 2}));
   EXPECT_EQ(object.dataset->filters[1].parameters, (std::vector<unsigned>{1, 2, 3}));
   EXPECT_FALSE(object.dataset->filters[1].available);
+  EXPECT_FALSE(object.dataset->filters[1].encodable);
   EXPECT_EQ(object.dataset->fill, sample().dataset->fill);
   EXPECT_EQ(object.dataset->size_bytes, UINT64_MAX);
   EXPECT_EQ(object.dataset->file_offset, 2048U);
