@@ -122,6 +122,10 @@ void CaptureCheck::check_word(std::uintptr_t word, std::size_t offset) {
 
 void CaptureCheck::check(SliceBody body, const void* closure, std::size_t closure_bytes, const Arena& arena) {
   check_code(body);
+  check_captures(closure, closure_bytes, arena);
+}
+
+void CaptureCheck::check_captures(const void* closure, std::size_t closure_bytes, const Arena& arena) {
   const auto* bytes = static_cast<const std::byte*>(closure);
   for (std::size_t offset = 0; offset + sizeof(std::uintptr_t) <= closure_bytes; offset += sizeof(std::uintptr_t)) {
     std::uintptr_t word = 0;

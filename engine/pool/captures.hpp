@@ -34,8 +34,9 @@ class CaptureCheck {
   /// captures points to memory that the workers do not have. Cheap for captures without pointers. Numbers below 2^32
   /// never count as pointers.
   void check(SliceBody body, const void* closure, std::size_t closure_bytes, const Arena& arena);
-  /// The code only.
+  /// The two halves of it.
   void check_code(SliceBody body);
+  void check_captures(const void* closure, std::size_t closure_bytes, const Arena& arena);
 
  private:
   [[nodiscard]] const MappedRange* find_known(std::uintptr_t address) const;

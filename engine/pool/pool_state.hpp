@@ -85,7 +85,12 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   // Segments that workers may have mapped, to be told about their closing.
   std::mutex segments_mutex;
   std::set<SegmentId> segments;
+  ArenaBlock partials;                                 // see partial_memory()
   std::optional<SegmentCloseListener> close_listener;  // last: it calls into the members above
+};
+
+struct PoolAccess {
+  [[nodiscard]] static PoolState& state(Pool& pool) noexcept { return *pool.state_; }
 };
 
 }  // namespace runrig::detail

@@ -27,9 +27,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr int most_starts = 3;         // of one worker that never gets ready
+// One worker's place is given up after three successors in a row that failed to start, or twelve that were killed then:
+// that may be somebody's doing who kills at random, or memory that ran out for a while.
+constexpr int most_strikes = 12;
+constexpr int strikes_of_failure = 4;
+constexpr int strikes_of_kill = 1;
 constexpr int most_failed_forks = 20;  // in a row, with no worker left alive
-constexpr milliseconds first_pause(20);
+constexpr milliseconds pause_per_strike(5);
 constexpr milliseconds fork_pause(100);
 constexpr milliseconds limit_check(10);
 // A wait that ends this much later than asked: the whole tree was stopped (Ctrl-Z) or starved.
@@ -52,8 +56,9 @@ enum class Limit { none, cpu, wall };
 // What the template knows of a worker beside its slot.
 struct Watched {
   pid_t pid = 0;
-  UniqueFd pidfd;  // none: there is no process
-  int failed_starts = 0;
+  UniqueFd pidfd;   // none: there is no process
+  int strikes = 0;  // in a row, of any successors, none of which got ready
+  bool seen_ready = false;
   Clock::time_point start_at{};  // of the next one
   // The slice that it was killed for, and over which limit.
   std::uint64_t condemned_intent = 0;
@@ -81,6 +86,8 @@ class Template {
   void start_all();
   bool start(int index);
   void restart_due();
+  void note_start(Watched& ready);
+  void note_starts();
   nanoseconds wait_time();
   void wait_for_events(nanoseconds longest);
   void bury(int index);
@@ -117,6 +124,7 @@ void Template::run() {
   for (;;) {
     wait_for_events(wait_time());
     if (control_.stopping.load(std::memory_order_acquire) != 0) stop();
+    note_starts();
     for (int index = 0; index < control_.workers; ++index) {
       const Watched& each = watched_[static_cast<std::size_t>(index)];
       if (each.pidfd && wait_for_end(each.pidfd, Deadline::after(nanoseconds(0)))) bury(index);
@@ -158,15 +166,29 @@ bool Template::start(int index) {
   }
   slot.pid.store(static_cast<std::int32_t>(pid), std::memory_order_relaxed);  // the same number twice: who is first
   each.pid = pid;
+  each.seen_ready = false;
   each.condemned_for = Limit::none;
   each.pidfd = open_pidfd(pid);  // nobody reaps it but us, so the number is still its own
   return true;
 }
 
+// A worker that got ready shows that starting works: what others failed of was no more than bad luck.
+void Template::note_start(Watched& ready) {
+  if (std::exchange(ready.seen_ready, true)) return;
+  for (Watched& each : watched_) each.strikes = 0;
+}
+
+void Template::note_starts() {
+  for (int index = 0; index < control_.workers; ++index) {
+    if (view_.slots[index].phase.load(std::memory_order_relaxed) != WorkerPhase::ready) continue;
+    note_start(watched_[static_cast<std::size_t>(index)]);
+  }
+}
+
 void Template::restart_due() {
   for (int index = 0; index < control_.workers; ++index) {
     Watched& each = watched_[static_cast<std::size_t>(index)];
-    if (each.pidfd || each.failed_starts >= most_starts || Clock::now() < each.start_at) continue;
+    if (each.pidfd || each.strikes >= most_strikes || Clock::now() < each.start_at) continue;
     if (start(index)) {
       failed_forks_ = 0;
       report_progress(control_);
@@ -185,7 +207,7 @@ nanoseconds Template::wait_time() {
   nanoseconds longest = forever;
   const auto now = Clock::now();
   for (const Watched& each : watched_) {
-    if (each.pidfd || each.failed_starts >= most_starts) continue;
+    if (each.pidfd || each.strikes >= most_strikes) continue;
     longest = std::min(longest, std::max<nanoseconds>(each.start_at - now, nanoseconds(0)));
   }
   const auto record = launch_under_way();
@@ -230,12 +252,19 @@ void Template::bury(int index) {
   slot.pid.store(0, std::memory_order_relaxed);
   slot.phase.store(WorkerPhase::none, std::memory_order_relaxed);
   slot.mapped.store(0, std::memory_order_relaxed);
-  dead.failed_starts = was_ready ? 0 : dead.failed_starts + 1;
-  dead.start_at = Clock::now() + (was_ready ? milliseconds(0) : first_pause * dead.failed_starts);
-  if (was_ready || dead.failed_starts < most_starts) return;
+  if (was_ready) {
+    note_start(dead);  // it may have got ready and died since we looked last
+    dead.strikes = 0;
+    dead.start_at = Clock::now();
+    return;
+  }
+  const bool killed = status.signal == SIGKILL || status.signal == SIGTERM;
+  dead.strikes += killed ? strikes_of_kill : strikes_of_failure;
+  dead.start_at = Clock::now() + pause_per_strike * dead.strikes;
+  if (dead.strikes < most_strikes) return;
   slot.phase.store(WorkerPhase::retired, std::memory_order_relaxed);
-  const bool none_left = std::all_of(watched_.begin(), watched_.end(),
-                                     [](const Watched& each) { return each.failed_starts >= most_starts; });
+  const bool none_left =
+      std::all_of(watched_.begin(), watched_.end(), [](const Watched& each) { return each.strikes >= most_strikes; });
   if (none_left) {
     const std::string how = status.signal != 0 ? "was killed by " + signal_name(status.signal)
                                                : "left with exit code " + std::to_string(status.exit_code);

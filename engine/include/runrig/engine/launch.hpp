@@ -74,6 +74,7 @@ struct LaunchOptions {
 namespace detail {
 struct WorkerState;
 struct PoolState;
+struct PoolAccess;
 class SliceContextAccess;
 }  // namespace detail
 

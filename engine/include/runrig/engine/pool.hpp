@@ -27,7 +27,8 @@ struct PoolOptions {
   /// Stands in error messages and in the workers' process names (at most 15 bytes are shown there).
   std::string name = "runrig";
   /// Called first in each new worker. Workers are forked, so it may be any callable. A worker whose initializer throws
-  /// or dies is replaced at most twice; the message is part of the error when no worker is left.
+  /// or crashes is replaced twice, one that is killed in it more often; the message is part of the error when no worker
+  /// is left.
   std::function<void()> initializer;
   /// How much private memory a worker may have beyond what it was forked with, 0 for no limit; past that its
   /// allocations fail (bad_alloc) while all others go on.
@@ -98,6 +99,7 @@ class Pool {
   void terminate() noexcept;
 
  private:
+  friend struct detail::PoolAccess;
   [[nodiscard]] Launch launch_bytes(const LaunchOptions& options, detail::SliceBody body, const void* closure,
                                     std::size_t closure_bytes);
   std::shared_ptr<detail::PoolState> state_;
