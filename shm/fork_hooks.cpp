@@ -2,26 +2,24 @@
 
 #include <pthread.h>
 
-#include <new>
-
 #include "runrig/sync/error.hpp"
 
 namespace runrig::detail {
 namespace {
 
 constinit thread_local bool skip_hooks = false;
+constinit thread_local int listener_depth = 0;
 
 struct Mutexes {
-  std::recursive_mutex listeners;
+  std::mutex listeners;
   std::mutex participation;
 };
 
 void lock_all();
 void unlock_all();
-void unlock_all_in_child();
 
 Mutexes* make_mutexes() {
-  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all_in_child), "register fork hooks", "segments");
+  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all), "register fork hooks", "segments");
   return new Mutexes;
 }
 
@@ -31,30 +29,34 @@ Mutexes& mutexes() {
   return *all;
 }
 
+void lock_listeners() {
+  if (listener_depth == 0) mutexes().listeners.lock();
+  ++listener_depth;
+}
+
+void unlock_listeners() {
+  if (--listener_depth == 0) mutexes().listeners.unlock();
+}
+
 void lock_all() {
   if (skip_hooks) return;
-  mutexes().listeners.lock();
+  lock_listeners();
   mutexes().participation.lock();
 }
 
+// In the child as well: the one thread that it has is the copy of the one that locked.
 void unlock_all() {
   if (skip_hooks) return;
   mutexes().participation.unlock();
-  mutexes().listeners.unlock();
-}
-
-// A recursive mutex belongs to the thread that locked it, by a number that the child's thread does not have: unlocking
-// it here would fail, silently, and the next fork would wait for ever. It is made anew instead.
-void unlock_all_in_child() {
-  if (skip_hooks) return;
-  mutexes().participation.unlock();
-  new (&mutexes().listeners) std::recursive_mutex;
+  unlock_listeners();
 }
 
 }  // namespace
 
-std::recursive_mutex& listener_mutex() { return mutexes().listeners; }
 std::mutex& participation_mutex() { return mutexes().participation; }
+
+ListenerLock::ListenerLock() { lock_listeners(); }
+ListenerLock::~ListenerLock() { unlock_listeners(); }
 
 ForkWithoutHooks::ForkWithoutHooks() noexcept { skip_hooks = true; }
 ForkWithoutHooks::~ForkWithoutHooks() { skip_hooks = false; }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,7 +22,7 @@ namespace {
 
 constexpr int required_seals = F_SEAL_SHRINK | F_SEAL_GROW;
 
-// Guarded by listener_mutex(), as are the calls.
+// Guarded by ListenerLock, as are the calls.
 std::vector<const std::function<void(SegmentId)>*>& listeners() {
   static auto* const all = new std::vector<const std::function<void(SegmentId)>*>;  // never destroyed, like the mutex
   return *all;
@@ -93,7 +92,7 @@ SegmentHandle make_handle(int fd, SegmentId id, std::size_t size_bytes, std::str
 }
 
 void notify_closed(SegmentId id) noexcept {
-  const std::lock_guard guard(listener_mutex());
+  const ListenerLock lock;
   // By index: a listener may close segments or make further listeners.
   for (std::size_t i = 0; i < listeners().size(); ++i) (*listeners()[i])(id);
 }
@@ -154,12 +153,12 @@ void SegmentMapping::close() noexcept {
 
 SegmentCloseListener::SegmentCloseListener(std::function<void(SegmentId)> closed) : closed_(std::move(closed)) {
   if (!closed_) throw std::invalid_argument("a SegmentCloseListener without a function");
-  const std::lock_guard guard(detail::listener_mutex());
+  const detail::ListenerLock lock;
   detail::listeners().push_back(&closed_);
 }
 
 SegmentCloseListener::~SegmentCloseListener() {
-  const std::lock_guard guard(detail::listener_mutex());
+  const detail::ListenerLock lock;
   std::erase(detail::listeners(), &closed_);
 }
 

@@ -224,5 +224,18 @@ TEST_F(HandleTest, AListenerMayCloseSegmentsItself) {
   EXPECT_EQ(deepest, 3);
 }
 
+TEST_F(HandleTest, AChildForkedWhileListenersRunCanCloseSegmentsItself) {
+  int child_result = -1;
+  const SegmentCloseListener listener([&, forked = false](SegmentId) mutable {
+    if (forked) return;
+    forked = true;
+    child_result =
+        test::run_in_child([] { (void)AnonymousMemory::create("in child", 4096); }, std::chrono::seconds(10));
+  });
+  (void)AnonymousMemory::create("outer", 4096);
+  EXPECT_EQ(child_result, 0);
+  EXPECT_EQ(test::run_in_child([] { (void)AnonymousMemory::create("in child", 4096); }, std::chrono::seconds(10)), 0);
+}
+
 }  // namespace
 }  // namespace runrig

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -16,6 +17,7 @@
 #include "runrig/shm/shared_memory.hpp"
 #include "runrig/shm/sweep.hpp"
 #include "runrig/shm/tracker.hpp"
+#include "runrig/sync/unique_fd.hpp"
 #include "support.hpp"
 
 namespace runrig::test {
@@ -42,13 +44,13 @@ class SharedNotes {
   AnonymousMemory memory_ = AnonymousMemory::create("test-notes", sizeof(Notes));
 };
 
-/// No such process any more, or only its corpse: then all its descriptors and mappings are gone as well.
+/// No such process any more, or only its corpse: then all its descriptors and mappings are gone as well. (The state in
+/// /proc/PID/stat would be that of the main thread, which may go before others.)
 [[nodiscard]] inline bool is_gone(int pid) {
-  std::ifstream stream("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(stream, text);
-  const auto name_end = text.rfind(") ");
-  return name_end == std::string::npos || text.at(name_end + 2) == 'Z' || text.at(name_end + 2) == 'X';
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!process) return errno == ESRCH;
+  pollfd end{process.get(), POLLIN, 0};
+  return ::poll(&end, 1, 0) == 1;
 }
 
 /// A child in a session of its own that has created segment `name` and lives until it is killed.
