@@ -140,11 +140,17 @@ bool Registry::session_lives(const char* session) const noexcept {
   return false;
 }
 
+UniqueFd Registry::make_nameless_file() const noexcept {
+  UniqueFd file(retry_on_eintr([&] { return ::openat(fd_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }));
+  // Others of this user must be able to open it, which the umask may not take from them.
+  if (file && ::fchmod(file.get(), 0600) != 0) file.reset();
+  return file;
+}
+
 void Registry::publish(const RegistryEntry& entry) const {
   const std::string_view name = entry.name.data();
-  const UniqueFd file(
-      check_errno(retry_on_eintr([&] { return ::openat(fd_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }),
-                  "register segment", name));
+  const UniqueFd file = make_nameless_file();
+  check_errno(file.get(), "register segment", name);
   RegistryEntry complete = entry;
   complete.magic = entry_magic;
   const auto written = check_errno(::pwrite(file.get(), &complete, sizeof complete, 0), "register segment", name);

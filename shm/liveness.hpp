@@ -86,6 +86,8 @@ class Registry {
   [[nodiscard]] std::optional<RegistryEntry> read(const char* file_name) const noexcept;
   /// Whether any process has a lock on that session's file.
   [[nodiscard]] bool session_lives(const char* session) const noexcept;
+  /// A file in the registry that has no name yet, mode 0600 whatever the umask. None on failure, with errno set.
+  [[nodiscard]] UniqueFd make_nameless_file() const noexcept;
   /// Writes an entry and gives it its name, in one step for all who look. Throws Error.
   void publish(const RegistryEntry& entry) const;
   /// Throws Error no_such_file_or_directory if there is no such entry.

@@ -79,7 +79,7 @@ FileName make_session_name() {
 void found_session(Registry& registry) {
   const FileName name = make_session_name();
   for (;;) {
-    UniqueFd file(retry_on_eintr([&] { return ::openat(registry.fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }));
+    UniqueFd file = registry.make_nameless_file();
     if (file) {
       if (try_lock_shared(file.get()) != LockAttempt::taken) check_errno(-1, "lock session", name.data());
       const std::string self = "/proc/self/fd/" + std::to_string(file.get());
