@@ -118,11 +118,9 @@ std::string json_object(const hdf5::ObjectInfo& object) {
   text += ",\"attributes\":[";
   bool first = true;
   for (const auto& each : object.attributes) {
-    // The value is JSON text already, unless it was cut: then it is given as a string.
-    const bool cut = each.value.ends_with("...");
     text += fmt::format(R"({}{{"name":{},"dtype":{},"shape":{},"value":{}}})", first ? "" : ",", json_string(each.name),
                         json_string(each.type.numpy), each.null_space ? "null" : json_shape(each.shape),
-                        each.value.empty() ? "null" : (cut ? json_string(each.value) : each.value));
+                        each.value.empty() ? "null" : each.value);
     first = false;
   }
   return text + "]}";

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 
 #include "common.hpp"
@@ -20,7 +21,8 @@ std::string json_result(const batch::DatasetStatistics& each) {
       s.nan, json_optional(s.min()), json_optional(s.max()), json_number(s.mean()), json_number(s.stddev()), sum);
 }
 
-std::string short_number(double value) { return fmt::format("{:.7g}", value); }
+// A NaN has a sign, which says nothing.
+std::string short_number(double value) { return std::isnan(value) ? "nan" : fmt::format("{:.7g}", value); }
 std::string short_number(const std::optional<Number>& value) {
   if (!value) return "-";
   if (const auto* real = std::get_if<double>(&*value)) return short_number(*real);

@@ -40,7 +40,7 @@ void append_nested(std::string& out, const Shape& shape, std::size_t axis, std::
   for (std::uint64_t i = 0; i < shape[axis]; ++i) {
     if (i > 0) out += ", ";
     if (out.size() > shown_bytes) {
-      out += "...";
+      out += "\"...\"";
       break;
     }
     append_nested(out, shape, axis + 1, next, element);
@@ -94,11 +94,18 @@ void read_numbers(hid_t attribute, hid_t type, AttributeInfo& info, std::string_
   });
 }
 
-/// What an element shows: up to the first NUL, without a fixed string's padding, cut at what can be shown.
-std::string_view shown_text(std::string_view text, bool space_padded) {
+/// Appends what an element shows: up to the first NUL, without a fixed string's padding; cut, and marked so, where it
+/// gets long.
+void append_text(std::string& out, std::string_view text, bool space_padded) {
   text = text.substr(0, text.find('\0'));
   if (space_padded) text = text.substr(0, text.find_last_not_of(' ') + 1);
-  return text.substr(0, shown_bytes);
+  if (text.size() <= shown_bytes) {
+    append_json_string(out, text);
+    return;
+  }
+  std::size_t length = shown_bytes;
+  while (length > shown_bytes - 4 && (static_cast<unsigned char>(text[length]) & 0xc0U) == 0x80) --length;
+  append_json_string(out, std::string(text.substr(0, length)) + "...");
 }
 
 void read_fixed_strings(hid_t attribute, hid_t type, AttributeInfo& info, std::string_view name) {
@@ -108,7 +115,7 @@ void read_fixed_strings(hid_t attribute, hid_t type, AttributeInfo& info, std::s
   const bool space_padded = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
   std::size_t next = 0;
   append_nested(info.value, info.shape, 0, next, [&](std::string& out, std::size_t i) {
-    append_json_string(out, shown_text({values.data() + i * width, width}, space_padded));
+    append_text(out, {values.data() + i * width, width}, space_padded);
   });
 }
 
@@ -139,7 +146,7 @@ void read_variable_strings(hid_t attribute, hid_t type, AttributeInfo& info, std
   const VariableStrings texts(attribute, type, count, name);
   std::size_t next = 0;
   append_nested(info.value, info.shape, 0, next,
-                [&](std::string& out, std::size_t i) { append_json_string(out, shown_text(texts[i], false)); });
+                [&](std::string& out, std::size_t i) { append_text(out, texts[i], false); });
 }
 
 void read_value(hid_t attribute, hid_t type, AttributeInfo& info, std::string_view name) {

@@ -67,7 +67,9 @@ struct AttributeInfo {
   StoredType type;
   Shape shape;
   bool null_space = false;
-  std::string value;  ///< as JSON text: a number, a string, true/false, or nested lists; cut at ~1 KiB with "..."
+  /// As JSON: a number, a string, true/false, or nested lists. What is past ~1 KiB is cut: a string then ends with
+  /// "...", a list has the string "..." as its last element.
+  std::string value;
   std::string error;  ///< why value or type could not be read; empty if they could
 };
 
