@@ -106,10 +106,11 @@ FlatArray flatten(Pool& pool, const AnyArrayRef& array) {
   flat.size_bytes = bytes_of(array);
   flat.segment = array.segment;
   flat.access = array.access;
-  if (pool.arena().contains(array.data, flat.size_bytes)) {
+  PoolState& state = PoolAccess::usable_state(pool, "run a kernel");
+  if (state.options.arena->contains(array.data, flat.size_bytes)) {
     flat.direct = array.data;
   } else if (array.segment) {
-    PoolAccess::state(pool).share_segment(array.segment.id);
+    state.share_segment(array.segment.id);
   } else if (flat.size_bytes > 0) {
     throw std::logic_error(
         "kernel on an array in private memory, which workers do not see; use an NdArray, the pool's "
@@ -134,14 +135,12 @@ std::byte* locate(const SliceContext& context, const FlatArray& array) {
 }
 
 void check_captures(Pool& pool, const void* captures, std::size_t size_bytes) {
-  PoolState& state = PoolAccess::state(pool);
-  state.check_usable_here("run a kernel");
+  PoolState& state = PoolAccess::usable_state(pool, "run a kernel");
   state.captures.check_captures(captures, size_bytes, *state.options.arena);
 }
 
 std::byte* partial_memory(Pool& pool, std::size_t size_bytes) {
-  PoolState& state = PoolAccess::state(pool);
-  state.check_usable_here("run a kernel");
+  PoolState& state = PoolAccess::usable_state(pool, "run a kernel");
   if (state.launch_under_way()) throw std::logic_error("run a kernel: a launch is under way on the pool; wait for it");
   if (state.partials.size_bytes() < size_bytes) {
     state.partials.reset();

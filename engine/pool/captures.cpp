@@ -14,7 +14,9 @@
 namespace runrig::detail {
 namespace {
 
-constexpr std::uintptr_t lowest_pointer = std::uintptr_t{1} << 32;
+// Linux puts programs, libraries, heaps and stacks above this; below it are pairs of small numbers, which look like
+// pointers to the address sanitizer's shadow and to the heap of programs linked at a fixed address.
+constexpr std::uintptr_t lowest_pointer = std::uintptr_t{1} << 44;
 constexpr std::uintptr_t highest_pointer = std::uintptr_t{1} << 47;
 
 struct ModuleCounts {

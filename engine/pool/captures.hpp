@@ -31,7 +31,7 @@ class CaptureCheck {
   /// Call it just before the fork.
   void take_snapshot();
   /// Throws std::logic_error, in words, if the kernel's code was loaded after the snapshot, or if a word of its
-  /// captures points to memory that the workers do not have. Cheap for captures without pointers. Numbers below 2^32
+  /// captures points to memory that the workers do not have. Cheap for captures without pointers. Numbers below 2^44
   /// never count as pointers.
   void check(SliceBody body, const void* closure, std::size_t closure_bytes, const Arena& arena);
   /// The two halves of it.

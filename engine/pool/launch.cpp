@@ -41,7 +41,6 @@ LaunchRecord make_record(const LaunchOptions& options, SliceBody body, std::size
 }  // namespace
 
 Launch PoolState::launch(const LaunchOptions& given, SliceBody body, const void* closure, std::size_t closure_bytes) {
-  check_usable_here("launch");
   const std::unique_lock guard(launch_mutex, std::try_to_lock);
   if (!guard.owns_lock() || launch_under_way()) {
     throw std::logic_error("launch on pool '" + options.name +

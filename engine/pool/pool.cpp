@@ -102,11 +102,17 @@ PoolState::PoolState(PoolOptions given)
 bool PoolState::owned_here() const noexcept { return ::getpid() == owner; }
 
 void PoolState::check_usable_here(const char* what) const {
+  if (!owned_here()) throw std::logic_error(std::string(what) + ": only the process that made the pool may");
+}
+
+PoolState& PoolAccess::usable_state(const Pool& pool, const char* what) {
   if (in_worker_process()) {
     throw std::logic_error(std::string(what) +
                            ": a worker cannot use the pool it belongs to, nor another; launches do not nest");
   }
-  if (!owned_here()) throw std::logic_error(std::string(what) + ": only the process that made the pool may");
+  if (!pool.state_) throw std::logic_error(std::string(what) + ": the pool was moved from");
+  pool.state_->check_usable_here(what);
+  return *pool.state_;
 }
 
 void PoolState::start_template() {
@@ -274,11 +280,11 @@ std::uint64_t Pool::workers_lost() const noexcept {
 
 Launch Pool::launch_bytes(const LaunchOptions& options, detail::SliceBody body, const void* closure,
                           std::size_t closure_bytes) {
-  return state_->launch(options, body, closure, closure_bytes);
+  return detail::PoolAccess::usable_state(*this, "launch").launch(options, body, closure, closure_bytes);
 }
 
 void Pool::terminate() noexcept {
-  if (!state_->owned_here()) return;
+  if (!state_ || in_worker_process() || !state_->owned_here()) return;
   state_->cancel(state_->current.epoch);
   state_->end_processes(std::chrono::milliseconds(0), "the pool was terminated");
 }

@@ -90,7 +90,9 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
 };
 
 struct PoolAccess {
-  [[nodiscard]] static PoolState& state(Pool& pool) noexcept { return *pool.state_; }
+  /// Throws logic_error where the pool cannot be used: in other processes (in a worker the object is as it was at the
+  /// fork, in the middle of being made), or when it was moved from.
+  [[nodiscard]] static PoolState& usable_state(const Pool& pool, const char* what);
 };
 
 }  // namespace runrig::detail

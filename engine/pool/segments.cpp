@@ -1,5 +1,6 @@
 #include "segments.hpp"
 
+#include "runrig/engine/parallel_detail.hpp"
 #include "worker.hpp"
 
 namespace runrig::detail {

@@ -4,12 +4,10 @@
 
 #include <cstddef>
 #include <functional>
-#include <span>
 #include <string>
 
 #include "control.hpp"
 #include "runrig/engine/pool.hpp"
-#include "runrig/shm/handle.hpp"
 
 namespace runrig::detail {
 
@@ -52,9 +50,5 @@ struct WorkerSetup {
 
 /// Called first in each template and worker; see runrig::in_worker_process().
 void mark_worker_process() noexcept;
-
-/// Where a segment lies in this worker; mapped now if it is not yet.
-[[nodiscard]] std::span<std::byte> map_in_worker(const SliceContext& context, const SegmentHandle& handle,
-                                                 Access access);
 
 }  // namespace runrig::detail

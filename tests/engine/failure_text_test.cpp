@@ -13,6 +13,7 @@ struct Utf8Case {
   std::string_view text;
   const char* valid;
 };
+void PrintTo(const Utf8Case& each, std::ostream* out) { *out << each.label; }
 
 class Utf8 : public ::testing::TestWithParam<Utf8Case> {};
 

@@ -495,7 +495,7 @@ TEST_F(PoolTest, NumbersConstantsAndFunctionsMayBeCaptured) {
   double* const out = values.data();
   const char* const text = "constant";
   const auto function = &std::strlen;
-  // As a pointer these would be: unmapped, below 4 GiB, negative, a double.
+  // As pointers these would be: unmapped, too low, a double.
   const std::uint64_t odd = 0x0000'7123'4567'89abULL;
   const int small = 31'703'040;
   const double half = 0.5;
