@@ -269,5 +269,30 @@ TEST(StatisticsNumPy, AgreesForAllTypes) {
   }
 }
 
+TEST(Statistics, RepeatedBlocksHaveTheBitsOfAddingThemOneByOne) {
+  std::vector<float> values(statistics_block_elements);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.1F * static_cast<float>(i % 1000);
+  const auto bytes = reinterpret_cast<const std::byte*>(values.data());
+  const Statistics block = summarize_block(DType::float32, bytes, values.size());
+  const Statistics other = summarize_block(DType::float32, bytes, 1000);
+  for (const std::uint64_t before : {0U, 1U, 2U, 3U, 5U, 8U, 13U}) {
+    for (std::uint64_t times = 0; times < 40; ++times) {
+      StatisticsTree one_by_one(DType::float32);
+      StatisticsTree at_once(DType::float32);
+      for (std::uint64_t i = 0; i < before; ++i) {
+        one_by_one.add(other);
+        at_once.add(other);
+      }
+      for (std::uint64_t i = 0; i < times; ++i) one_by_one.add(block);
+      at_once.add_repeated(block, times);
+      one_by_one.add(other);
+      at_once.add(other);
+      const Statistics a = one_by_one.result();
+      const Statistics b = at_once.result();
+      ASSERT_EQ(std::memcmp(&a, &b, sizeof a), 0) << before << ' ' << times;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace runrig
