@@ -17,27 +17,25 @@
 ///
 /// The *registry* is a directory /dev/shm/runrig-UID, mode 0700, beside the segments, so that whoever sees the ones
 /// sees the other, also from another container. It holds
-///   s-INODE   an entry for each segment that we created: written before the segment has its name, removed after it has
-///   lost it. So there is
-///             never a segment of ours without an entry; an entry whose name leads elsewhere stands for nothing.
-///   p-...     a file for each *session*: a process that created a segment, and the children forked from it since.
+///
+/// - s-INODE, an entry for each segment that we created: written before the segment has its name, removed after it has
+///   lost it. So there is never a segment of ours without an entry; an entry whose name leads elsewhere stands for
+///   nothing.
+/// - p-..., a file for each *session*: a process that created a segment, and the children forked from it since.
 ///
 /// Liveness is told by the kernel, with flock:
-///   - Each member of a session has the session's file open with a shared lock. Children inherit descriptor and lock,
-///   and
-///     must: the segment belongs to all of them, and a lock that a child had to take anew would be missing for a
-///     moment. The last member's end, of any kind, ends the lock.
-///   - Each object that has a segment open holds a shared lock on the segment itself. Here too a forked child inherits
-///   descriptor and
-///     mapping together and loses them together, so the lock says what is true: somebody has it mapped. (It is
-///     therefore never unlocked or converted, only closed: that would take it from the others who inherited it.)
-///   - The session's tracker waits for the exclusive lock of the session's file, through a descriptor of its own. It
-///   marks its being there with
-///     a classic record lock on the same file, which has nothing to do with flock, is not inherited, and tells its
-///     process id to those who ask.
-///   - A sweep takes the exclusive lock of what it is about to remove, without waiting. Attaching takes the shared lock
-///   and then looks
-///     whether the file still has its name.
+///
+/// - Each member of a session has the session's file open with a shared lock. Children inherit descriptor and lock.
+///   They must, since the segments belong to all of them, and a lock that a child had to take anew would be missing for
+///   a moment. The end of the last member, whatever ends it, ends the lock.
+/// - Each object that has a segment open holds a shared lock on the segment itself. Here too a forked child inherits
+///   descriptor and mapping together and loses them together, so the lock says what is true: somebody has it mapped.
+///   (It is therefore never unlocked or converted, only closed: that would take it from all who inherited it.)
+/// - The session's tracker waits for the exclusive lock of the session's file, through a descriptor of its own. It
+///   marks its being there with a classic record lock on the same file, which has nothing to do with flock, is not
+///   inherited, and tells its process id to those who ask.
+/// - A sweep takes the exclusive lock of what it is about to remove, without waiting. Attaching takes the shared lock
+///   and then looks whether the file still has its name.
 ///
 /// A process that closes descriptors it does not know (a daemon, a pool's worker) thereby leaves the session; the
 /// mappings that it keeps are found in /proc/PID/maps.

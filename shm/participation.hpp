@@ -23,8 +23,4 @@ void warn(std::string_view sentence);
 /// file. Does what is safe in a fork of a process that had threads, and nothing else.
 [[noreturn]] void run_tracker(int session_file, int ready, const char* session) noexcept;
 
-/// Removes all segments of a session that are not persistent, their entries, and the session's file. The caller holds
-/// the session's lock.
-void remove_session(const Registry& registry, const char* session) noexcept;
-
 }  // namespace runrig::detail

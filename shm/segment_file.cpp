@@ -80,7 +80,6 @@ SegmentFile open_checked(const char* path, int link_flag, Access access, std::st
   file.fd.reset(check_errno(retry_on_eintr([&] { return ::open(same.c_str(), flags); }), attempted, name));
   file.id = {status.st_dev, status.st_ino};
   file.size_bytes = static_cast<std::uint64_t>(status.st_size);
-  file.links = status.st_nlink;
   return file;
 }
 

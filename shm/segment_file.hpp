@@ -32,7 +32,6 @@ struct SegmentFile {
   UniqueFd fd;
   SegmentId id;
   std::uint64_t size_bytes = 0;
-  std::uint64_t links = 0;
 };
 
 /// Opens what lies at `path` after checking that it is a regular file of ours that no other user may write and that is

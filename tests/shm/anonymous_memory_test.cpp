@@ -43,15 +43,20 @@ TEST(AnonymousMemoryTest, AHolePunchedByAPeerReadsAsZeros) {
   EXPECT_EQ(memory.bytes()[5000], std::byte{2});
 }
 
-TEST(AnonymousMemoryTest, MayBeFarLargerThanTheMachineIfReservedLazily) {
-  const std::size_t size_bytes = std::size_t{1} << 40;
+TEST(AnonymousMemoryTest, MayBeLaidOutLargeAndReservedLazily) {
+  const std::size_t size_bytes = std::size_t{64} << 30;
   auto memory = AnonymousMemory::create("sparse", size_bytes, Reserve::lazily);
   EXPECT_EQ(memory.resident_bytes(), 0U);
   memory.writable_bytes()[size_bytes - 1] = std::byte{1};
   EXPECT_EQ(memory.resident_bytes(), 4096U);
   EXPECT_EQ(memory.bytes()[size_bytes / 2], std::byte{0});
+}
+
+TEST(AnonymousMemoryTest, MoreThanTheMachineHasIsRefusedIfReservedNow) {
+  const std::size_t size_bytes = std::size_t{1} << 50;
   EXPECT_EQ(test::thrown_code([&] { (void)AnonymousMemory::create("now", size_bytes); }), std::errc::not_enough_memory);
-  EXPECT_THAT(test::thrown_text([&] { memory.reserve(0, size_bytes); }), HasSubstr("(needs 1.0 TiB, the m"));
+  EXPECT_THAT(test::thrown_text([&] { (void)AnonymousMemory::create("now", size_bytes); }),
+              HasSubstr("(needs 1.0 PiB, the m"));  // "the machine has" or "the memory cgroup has"
 }
 
 TEST(AnonymousMemoryTest, PagesCanBeReservedAndReleased) {

@@ -19,9 +19,9 @@ namespace runrig {
 /// A named shared memory segment, mapped into this process. The same thing as Python's
 /// multiprocessing.shared_memory.SharedMemory(name=...): either side may create, the other attach.
 ///
-/// The destructor unmaps. The name stays until unlink(), or until the processes that shared in its creation (the
-/// creator, its forked children and forebears with a common resource tracker) are gone, however they end: see
-/// tracker.hpp. Only creating makes a segment ours to clean up; attaching never does. Mappings outlive the name.
+/// The destructor unmaps. The name stays until unlink(), or until the creator and all participants of its resource
+/// tracker (see tracker.hpp) are gone, however they end. Only creating makes a segment ours to clean up; attaching
+/// never does. Mappings outlive the name.
 ///
 /// A Python of version 3.12 or older unlinks every segment that it has merely attached when it exits; mappings and
 /// handles here keep working, but the name is gone. There, call `multiprocessing.resource_tracker.unregister("/" +

@@ -13,8 +13,8 @@
 namespace runrig {
 
 /// What `runrig shm ls`, `gc` and `rm` do. A segment is ours if Runrig, run by this user, created it: an entry in the
-/// user's registry
-/// (/dev/shm/runrig-UID, mode 0700) says so from before the segment has its name until after it has lost it.
+/// user's registry (/dev/shm/runrig-UID, mode 0700) says so from before the segment has its name until after it has
+/// lost it.
 
 enum class SegmentState {
   in_use,     ///< somebody has it open or mapped
