@@ -144,8 +144,8 @@ std::string legend() {
   std::string svg;
   for (std::size_t i = 0; i < route_count; ++i) {
     const double x = left + static_cast<double>(i) * 185;
-    svg += fmt::format("<rect x=\"{:.1f}\" y=\"70\" width=\"14\" height=\"14\" fill=\"{}\"/>\n", x, colours[i]);
-    svg += text(x + 20, 82, "start", route_title(Route(i)));
+    svg += fmt::format("<rect x=\"{:.1f}\" y=\"74\" width=\"14\" height=\"14\" fill=\"{}\"/>\n", x, colours[i]);
+    svg += text(x + 20, 86, "start", route_title(Route(i)));
   }
   return svg;
 }
@@ -175,8 +175,9 @@ std::string to_svg(const TransferReport& report) {
       "font-family=\"sans-serif\" font-size=\"13\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"white\"/>\n",
       width, height);
-  svg += text(left, 28, "start", "A float64 array to a worker, its sum back", " font-size=\"18\"");
-  svg += text(left, 50, "start", report.machine + " · labels: multiples of the mapped case");
+  svg += text(left, 26, "start", "A float64 array to a worker, its sum back", " font-size=\"18\"");
+  svg += text(left, 46, "start", report.machine);
+  svg += text(left, 64, "start", "Time from request to sum, median; labels are multiples of the mapped case.");
   svg += legend();
   svg += grid(axes, report.results);
   for (std::size_t i = 0; i < route_count; ++i) svg += curve(axes, report.results, Route(i));

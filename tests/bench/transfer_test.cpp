@@ -186,7 +186,7 @@ root = tree.parse(sys.argv[1] + '/plot.svg').getroot()
 name = '{http://www.w3.org/2000/svg}'
 assert root.tag == name + 'svg', root.tag
 texts = [each.text for each in root.iter(name + 'text')]
-assert 'CPU <"A&B"> · labels: multiples of the mapped case' in texts, texts
+assert 'CPU <"A&B">' in texts, texts
 assert '2.0x' in texts and '8 KiB' in texts and '1 MiB' in texts, texts
 assert len(list(root.iter(name + 'circle'))) == 3
 for each in root.iter(name + 'circle'):
