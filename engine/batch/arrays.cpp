@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "../pool/worker.hpp"
 #include "encoding.hpp"
 #include "file_tasks.hpp"
 #include "output_job.hpp"
 #include "runrig/engine/expression.hpp"
+#include "runrig/engine/parallel_detail.hpp"
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/sync/error.hpp"
 #include "slabs.hpp"

@@ -8,11 +8,11 @@
 #include <optional>
 #include <vector>
 
-#include "../pool/worker.hpp"
 #include "encoding.hpp"
 #include "map_plan.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/engine/expression.hpp"
+#include "runrig/engine/parallel_detail.hpp"
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/error.hpp"

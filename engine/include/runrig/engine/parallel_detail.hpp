@@ -9,7 +9,7 @@
 #include "runrig/engine/launch.hpp"
 #include "runrig/shm/view.hpp"
 
-/// What parallel.hpp needs and no caller does: the parts that are no templates.
+/// What parallel.hpp and the rooms above need, and no caller does: the parts that are no templates.
 namespace runrig {
 
 class Pool;
@@ -52,6 +52,9 @@ enum class Writing { in_place, output };
 /// Throws logic_error if the array is in memory that the pool's workers do not share.
 [[nodiscard]] FlatArray flatten(Pool& pool, const AnyArrayRef& array);
 [[nodiscard]] FlatArray flatten(Threads& threads, const AnyArrayRef& array);
+/// In a worker: where a segment lies; mapped now if it is not yet, and kept for later slices.
+[[nodiscard]] std::span<std::byte> map_in_worker(const SliceContext& context, const SegmentHandle& handle,
+                                                 Access access);
 /// In a worker: the first byte of the array. Maps its segment the first time.
 [[nodiscard]] std::byte* locate(const SliceContext& context, const FlatArray& array);
 
