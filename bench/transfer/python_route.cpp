@@ -15,7 +15,6 @@
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/unique_fd.hpp"
-#include "worker.hpp"
 
 namespace runrig::bench {
 namespace {
@@ -24,22 +23,27 @@ using namespace std::chrono_literals;
 
 // One line for each size: the size, then seconds; or "wrong" and the sum.
 constexpr const char* program = R"(
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 import numpy
+
+def stay_on(cpu):
+    if cpu != 'any': os.sched_setaffinity(0, {int(cpu)})
 
 def work(ours, theirs):
     theirs.close()
+    stay_on(sys.argv[2])
     while True:
         try: array = ours.recv()
         except EOFError: return
         ours.send(float(array.sum()))
 
+stay_on(sys.argv[1])
 context = multiprocessing.get_context('fork')
 ours, theirs = context.Pipe()
 worker = context.Process(target=work, args=(theirs, ours), daemon=True)
 worker.start()
 theirs.close()
-for case in sys.argv[1:]:
+for case in sys.argv[3:]:
     size, turns, expected = case.split(':')
     array = numpy.resize(numpy.arange(251.0), int(size) // 8)
     times = []
@@ -143,9 +147,12 @@ std::string find_python(const std::string& chosen) {
 
 std::map<std::size_t, std::vector<double>> measure_python(const std::string& python,
                                                           const std::vector<PythonCase>& cases,
+                                                          const Placement& placement,
                                                           const std::function<bool()>& cancelled,
                                                           std::string& failure) {
-  std::vector<std::string> argv{python, "-c", program};
+  const auto cpu_text = [](std::optional<int> cpu) { return cpu ? std::to_string(*cpu) : "any"; };
+  std::vector<std::string> argv{python, "-c", program, cpu_text(placement.asking_cpu()),
+                                cpu_text(placement.worker_cpu())};
   for (const PythonCase& each : cases) {
     char text[100];
     std::snprintf(text, sizeof text, "%zu:%d:%.17g", each.size_bytes, each.turns, each.expected_sum);

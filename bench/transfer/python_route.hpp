@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "worker.hpp"
+
 namespace runrig::bench {
 
 /// One array size to be measured in Python.
@@ -19,11 +21,12 @@ struct PythonCase {
 /// and /usr/bin/python3. Empty if there is none.
 [[nodiscard]] std::string find_python(const std::string& chosen);
 
-/// Seconds per turn, by size: multiprocessing.Pipe, an array sent, its sum received. The array is 0, 1, ... 250, 0,
-/// 1, ... as float64. Sizes that failed are missing from the result; `failure` says why. Throws Error for a wrong sum,
-/// Cancelled.
+/// Seconds per turn, by size: multiprocessing.Pipe, an array sent, its sum received. Both ends stay on the CPUs of
+/// `placement`. The array is 0, 1, ... 250, 0, 1, ... as float64. Sizes that failed are missing from the result;
+/// `failure` says why. Throws Error for a wrong sum, Cancelled.
 [[nodiscard]] std::map<std::size_t, std::vector<double>> measure_python(const std::string& python,
                                                                         const std::vector<PythonCase>& cases,
+                                                                        const Placement& placement,
                                                                         const std::function<bool()>& cancelled,
                                                                         std::string& failure);
 

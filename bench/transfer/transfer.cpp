@@ -12,6 +12,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "format.hpp"
@@ -103,7 +104,8 @@ class Measurement {
   explicit Measurement(const TransferOptions& options) : options_(options) {}
 
   TransferReport run() {
-    report_.machine = describe_machine();
+    report_.machine = describe_machine();  // before this thread is moved, which changes what it may use
+    placement_.emplace();
     for (const std::size_t size_bytes : options_.sizes_bytes) {
       if (size_bytes == 0 || size_bytes % sizeof(double) != 0) {
         throw std::logic_error("measure_transfer: an array of " + std::to_string(size_bytes) + " bytes");
@@ -152,7 +154,7 @@ class Measurement {
       cases.push_back({size_bytes, turns_for(size_bytes, options_.turns), exact_sum(size_bytes / sizeof(double))});
     }
     std::string failure;
-    auto times = measure_python(python, cases, options_.cancelled, failure);
+    auto times = measure_python(python, cases, *placement_, options_.cancelled, failure);
     for (const PythonCase& each : cases) {
       const auto found = times.find(each.size_bytes);
       if (found != times.end()) {
@@ -182,7 +184,7 @@ class Measurement {
             return sum_of(buffer);
           };
         },
-        options_.cancelled);
+        options_.cancelled, placement_->worker_cpu());
     // Ours only, not the reading end: a worker that died is found out by poll, with no SIGPIPE, since we keep that
     // open.
     check_errno(::fcntl(writer.get(), F_SETFL, O_NONBLOCK), "set up", "pipe");
@@ -213,7 +215,7 @@ class Measurement {
             return sum_of(as_doubles(attached.bytes()));
           };
         },
-        options_.cancelled);
+        options_.cancelled, placement_->worker_cpu());
     take_turns(Route::attach, segment.size_bytes(), [&] { return worker.ask(); });
   }
 
@@ -225,7 +227,7 @@ class Measurement {
           auto attached = std::make_shared<SharedMemory>(SharedMemory::attach(segment.name(), Access::read_only));
           return [attached] { return sum_of(as_doubles(attached->bytes())); };
         },
-        options_.cancelled);
+        options_.cancelled, placement_->worker_cpu());
     take_turns(Route::mapped, segment.size_bytes(), [&] { return worker.ask(); });
   }
 
@@ -279,6 +281,7 @@ class Measurement {
   };
 
   const TransferOptions& options_;
+  std::optional<Placement> placement_;
   TransferReport report_;
   std::vector<std::size_t> sizes_;
   std::map<std::pair<std::size_t, Route>, TransferResult> results_;

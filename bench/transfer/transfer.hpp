@@ -56,11 +56,11 @@ struct TransferReport {
   std::string machine;                  // CPU and usable CPUs, for the record
 };
 
-/// Measures. Forks a worker for each case, so it is to be called where no other thread runs. Every sum is compared
-/// with the exact one. Leaves no process, segment or file behind, also when it throws.
-/// Throws Error: a wrong sum, a worker that died, or a failed system call; std::logic_error for a size that is 0 or no
-/// multiple of 8. What cannot be measured here (no Python with NumPy, not enough memory or room in /dev/shm) is left
-/// out with a note instead.
+/// Measures, with asker and worker each on a CPU of its own where there are two. Forks a worker for each case, so it is
+/// to be called where no other thread runs. Every sum is compared with the exact one. Leaves no process, segment or
+/// file behind, also when it throws. Throws Error: a wrong sum, a worker that died, or a failed system call;
+/// std::logic_error for a size that is 0 or no multiple of 8. What cannot be measured here (no Python with NumPy, not
+/// enough memory or room in /dev/shm) is left out with a note instead.
 [[nodiscard]] TransferReport measure_transfer(const TransferOptions& options = {});
 
 /// A table for people: sizes down, routes across, each with its multiple of the mapped case; then the notes.

@@ -33,6 +33,30 @@ double sum_of(std::span<const double> values) noexcept {
   return sum;
 }
 
+bool move_to_cpu(int cpu) noexcept {
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(cpu, &only);
+  return ::sched_setaffinity(0, sizeof only, &only) == 0;
+}
+
+Placement::Placement() noexcept {
+  if (::sched_getaffinity(0, sizeof before_, &before_) != 0) return;  // more CPUs than a cpu_set_t holds
+  std::optional<int> first, last;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &before_)) continue;
+    if (!first) first = cpu;
+    last = cpu;  // far from the first: neighbours may be two threads of one core
+  }
+  if (first == last || !move_to_cpu(*first)) return;
+  asking_ = first;
+  worker_ = last;
+}
+
+Placement::~Placement() {
+  if (asking_) (void)::sched_setaffinity(0, sizeof before_, &before_);
+}
+
 /// What both processes see. Requests are numbered; the parent asks for one only when it has the answer to the last.
 struct Worker::Board {
   alignas(cache_line) std::atomic<std::uint32_t> asked{0};
@@ -42,7 +66,7 @@ struct Worker::Board {
 };
 
 Worker::Worker(std::string name, const std::function<std::function<double()>()>& prepare,
-               std::function<bool()> cancelled)
+               std::function<bool()> cancelled, std::optional<int> cpu)
     : name_(std::move(name)),
       cancelled_(std::move(cancelled)),
       memory_(AnonymousMemory::create("runrig-bench", sizeof(Board))) {
@@ -50,7 +74,7 @@ Worker::Worker(std::string name, const std::function<std::function<double()>()>&
   new (memory_.writable_bytes().data()) Board;
   const int parent = ::getpid();
   pid_ = check_errno(::fork(), "fork", name_);
-  if (pid_ == 0) work(parent, prepare);
+  if (pid_ == 0) work(parent, cpu, prepare);
   // An unreaped child keeps its number, so this finds the right process.
   pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
 }
@@ -65,10 +89,12 @@ Worker::Board& Worker::board() const noexcept {
   return *std::launder(reinterpret_cast<Board*>(memory_.writable_bytes().data()));
 }
 
-void Worker::work(int parent, const std::function<std::function<double()>()>& prepare) const noexcept {
+void Worker::work(int parent, std::optional<int> cpu,
+                  const std::function<std::function<double()>()>& prepare) const noexcept {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);  // it died before that call
   ::signal(SIGINT, SIG_IGN);              // Ctrl-C goes to the whole group; the parent decides
+  if (cpu) (void)move_to_cpu(*cpu);
   std::function<double()> task;
   try {
     task = prepare();

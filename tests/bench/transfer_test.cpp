@@ -152,6 +152,22 @@ TransferReport sample_report() {
   return report;
 }
 
+TEST(TransferWorkerTest, PlacementIsUndoneAtItsEnd) {
+  cpu_set_t before, during, after;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+  {
+    const Placement placement;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof during, &during), 0);
+    EXPECT_EQ(placement.asking_cpu().has_value(), CPU_COUNT(&before) > 1);
+    EXPECT_EQ(CPU_COUNT(&during), 1);
+    if (placement.worker_cpu()) {
+      EXPECT_FALSE(CPU_ISSET(*placement.worker_cpu(), &during));
+    }
+  }
+  ASSERT_EQ(::sched_getaffinity(0, sizeof after, &after), 0);
+  EXPECT_TRUE(CPU_EQUAL(&before, &after));
+}
+
 TEST(TransferReportTest, JsonHoldsEveryFigureAndNullWhereThereIsNone) {
   const auto json = nlohmann::json::parse(to_json(sample_report()));
   EXPECT_EQ(json["machine"], "CPU <\"A&B\">");
