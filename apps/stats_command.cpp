@@ -1,7 +1,9 @@
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <cmath>
 #include <memory>
+#include <set>
 
 #include "common.hpp"
 #include "runrig/sync/error.hpp"
@@ -49,6 +51,16 @@ void print_results(const std::vector<batch::DatasetStatistics>& results, bool on
   }
 }
 
+// A file that is sound but holds no numbers is no failure; still it should not go without a word.
+void warn_of_nothing(const std::vector<std::string>& files, const batch::StatsReport& report) {
+  std::set<std::string_view> told;
+  for (const auto& each : report.results) told.insert(each.file);
+  for (const auto& each : report.failures) told.insert(each.file);
+  for (const auto& each : files) {
+    if (told.insert(each).second) SPDLOG_WARN("{}: no numeric datasets", printable(each));
+  }
+}
+
 int run(CommonOptions& common, const std::vector<std::string>& names, bool json) {
   common.settle();
   batch::StatsRequest request;
@@ -66,6 +78,7 @@ int run(CommonOptions& common, const std::vector<std::string>& names, bool json)
   } else {
     print_results(report.results, common.files.size() == 1);
   }
+  warn_of_nothing(common.files, report);
   print_failures(report.failures);
   return report.failures.empty() ? exit_ok : exit_failed;
 }
