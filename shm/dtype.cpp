@@ -10,13 +10,23 @@ struct Spelling {
   std::string_view code;  // without the byte order mark
 };
 constexpr std::array<Spelling, dtype_count> spellings{{
-    {"bool", "b1"}, {"int8", "i1"}, {"uint8", "u1"}, {"int16", "i2"}, {"uint16", "u2"}, {"int32", "i4"},
-    {"uint32", "u4"}, {"int64", "i8"}, {"uint64", "u8"}, {"float16", "f2"}, {"float32", "f4"}, {"float64", "f8"},
+    {"bool", "b1"},
+    {"int8", "i1"},
+    {"uint8", "u1"},
+    {"int16", "i2"},
+    {"uint16", "u2"},
+    {"int32", "i4"},
+    {"uint32", "u4"},
+    {"int64", "i8"},
+    {"uint64", "u8"},
+    {"float16", "f2"},
+    {"float32", "f4"},
+    {"float64", "f8"},
 }};
-constexpr std::array<std::string_view, dtype_count> little{
-    "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"};
-constexpr std::array<std::string_view, dtype_count> big{
-    "|b1", "|i1", "|u1", ">i2", ">u2", ">i4", ">u4", ">i8", ">u8", ">f2", ">f4", ">f8"};
+constexpr std::array<std::string_view, dtype_count> little{"|b1", "|i1", "|u1", "<i2", "<u2", "<i4",
+                                                           "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"};
+constexpr std::array<std::string_view, dtype_count> big{"|b1", "|i1", "|u1", ">i2", ">u2", ">i4",
+                                                        ">u4", ">i8", ">u8", ">f2", ">f4", ">f8"};
 
 }  // namespace
 

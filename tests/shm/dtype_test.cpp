@@ -37,11 +37,11 @@ TEST(HalfTest, AllValuesSurviveTheWayThroughFloat) {
 }
 
 TEST(HalfTest, RoundsToNearestWithTiesToEvenAsNumPyDoes) {
-  EXPECT_EQ(half(1.0F + 0x1p-11F).bits, 0x3C00);             // halfway, down to even
-  EXPECT_EQ(half(1.0F + 3 * 0x1p-11F).bits, 0x3C02);         // halfway, up to even
-  EXPECT_EQ(half(65519.0F).bits, 0x7BFF);                    // the last that is not infinity
+  EXPECT_EQ(half(1.0F + 0x1p-11F).bits, 0x3C00);      // halfway, down to even
+  EXPECT_EQ(half(1.0F + 3 * 0x1p-11F).bits, 0x3C02);  // halfway, up to even
+  EXPECT_EQ(half(65519.0F).bits, 0x7BFF);             // the last that is not infinity
   EXPECT_EQ(half(65520.0F).bits, 0x7C00);
-  EXPECT_EQ(half(0x1p-25F).bits, 0x0000);                    // ties to zero
+  EXPECT_EQ(half(0x1p-25F).bits, 0x0000);  // ties to zero
   EXPECT_EQ(half(std::nextafter(0x1p-25F, 1.0F)).bits, 0x0001);
   EXPECT_EQ(half(-0.0F).bits, 0x8000);
 }

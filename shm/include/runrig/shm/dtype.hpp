@@ -23,7 +23,18 @@ static_assert(sizeof(half) == 2 && std::is_trivially_copyable_v<half>);
 
 /// The element types of arrays, in memory always in the machine's byte order (NumPy's dtype).
 enum class DType : std::uint8_t {
-  boolean, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float16, float32, float64,
+  boolean,
+  int8,
+  uint8,
+  int16,
+  uint16,
+  int32,
+  uint32,
+  int64,
+  uint64,
+  float16,
+  float32,
+  float64,
 };
 inline constexpr std::size_t dtype_count = 12;
 
@@ -47,18 +58,30 @@ inline constexpr std::size_t dtype_count = 12;
 namespace detail {
 template <class T>
 struct DTypeOf;
-template <> struct DTypeOf<bool> : std::integral_constant<DType, DType::boolean> {};
-template <> struct DTypeOf<std::int8_t> : std::integral_constant<DType, DType::int8> {};
-template <> struct DTypeOf<std::uint8_t> : std::integral_constant<DType, DType::uint8> {};
-template <> struct DTypeOf<std::int16_t> : std::integral_constant<DType, DType::int16> {};
-template <> struct DTypeOf<std::uint16_t> : std::integral_constant<DType, DType::uint16> {};
-template <> struct DTypeOf<std::int32_t> : std::integral_constant<DType, DType::int32> {};
-template <> struct DTypeOf<std::uint32_t> : std::integral_constant<DType, DType::uint32> {};
-template <> struct DTypeOf<std::int64_t> : std::integral_constant<DType, DType::int64> {};
-template <> struct DTypeOf<std::uint64_t> : std::integral_constant<DType, DType::uint64> {};
-template <> struct DTypeOf<half> : std::integral_constant<DType, DType::float16> {};
-template <> struct DTypeOf<float> : std::integral_constant<DType, DType::float32> {};
-template <> struct DTypeOf<double> : std::integral_constant<DType, DType::float64> {};
+template <>
+struct DTypeOf<bool> : std::integral_constant<DType, DType::boolean> {};
+template <>
+struct DTypeOf<std::int8_t> : std::integral_constant<DType, DType::int8> {};
+template <>
+struct DTypeOf<std::uint8_t> : std::integral_constant<DType, DType::uint8> {};
+template <>
+struct DTypeOf<std::int16_t> : std::integral_constant<DType, DType::int16> {};
+template <>
+struct DTypeOf<std::uint16_t> : std::integral_constant<DType, DType::uint16> {};
+template <>
+struct DTypeOf<std::int32_t> : std::integral_constant<DType, DType::int32> {};
+template <>
+struct DTypeOf<std::uint32_t> : std::integral_constant<DType, DType::uint32> {};
+template <>
+struct DTypeOf<std::int64_t> : std::integral_constant<DType, DType::int64> {};
+template <>
+struct DTypeOf<std::uint64_t> : std::integral_constant<DType, DType::uint64> {};
+template <>
+struct DTypeOf<half> : std::integral_constant<DType, DType::float16> {};
+template <>
+struct DTypeOf<float> : std::integral_constant<DType, DType::float32> {};
+template <>
+struct DTypeOf<double> : std::integral_constant<DType, DType::float64> {};
 }  // namespace detail
 
 /// The DType of a C++ element type.
@@ -67,24 +90,38 @@ inline constexpr DType dtype_of = detail::DTypeOf<std::remove_cv_t<T>>::value;
 
 /// A type that arrays can hold.
 template <class T>
-concept Element = requires { detail::DTypeOf<std::remove_cv_t<T>>::value; };
+concept Element = requires {
+  detail::DTypeOf<std::remove_cv_t<T>>::value;
+};
 
 /// Calls `visitor(std::type_identity<T>{})` with the C++ type of `dtype` and returns what it returns.
 template <class Visitor>
 decltype(auto) visit_dtype(DType dtype, Visitor&& visitor) {
   switch (dtype) {
-    case DType::boolean: return visitor(std::type_identity<bool>{});
-    case DType::int8: return visitor(std::type_identity<std::int8_t>{});
-    case DType::uint8: return visitor(std::type_identity<std::uint8_t>{});
-    case DType::int16: return visitor(std::type_identity<std::int16_t>{});
-    case DType::uint16: return visitor(std::type_identity<std::uint16_t>{});
-    case DType::int32: return visitor(std::type_identity<std::int32_t>{});
-    case DType::uint32: return visitor(std::type_identity<std::uint32_t>{});
-    case DType::int64: return visitor(std::type_identity<std::int64_t>{});
-    case DType::uint64: return visitor(std::type_identity<std::uint64_t>{});
-    case DType::float16: return visitor(std::type_identity<half>{});
-    case DType::float32: return visitor(std::type_identity<float>{});
-    case DType::float64: break;
+    case DType::boolean:
+      return visitor(std::type_identity<bool>{});
+    case DType::int8:
+      return visitor(std::type_identity<std::int8_t>{});
+    case DType::uint8:
+      return visitor(std::type_identity<std::uint8_t>{});
+    case DType::int16:
+      return visitor(std::type_identity<std::int16_t>{});
+    case DType::uint16:
+      return visitor(std::type_identity<std::uint16_t>{});
+    case DType::int32:
+      return visitor(std::type_identity<std::int32_t>{});
+    case DType::uint32:
+      return visitor(std::type_identity<std::uint32_t>{});
+    case DType::int64:
+      return visitor(std::type_identity<std::int64_t>{});
+    case DType::uint64:
+      return visitor(std::type_identity<std::uint64_t>{});
+    case DType::float16:
+      return visitor(std::type_identity<half>{});
+    case DType::float32:
+      return visitor(std::type_identity<float>{});
+    case DType::float64:
+      break;
   }
   return visitor(std::type_identity<double>{});
 }

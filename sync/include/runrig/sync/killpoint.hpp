@@ -9,10 +9,10 @@
 /// All names compiled into a binary are listed by killpoint::names().
 
 #ifdef RUNRIG_KILLPOINTS
-#define RUNRIG_KILLPOINT(name)                                                                           \
-  do {                                                                                                   \
-    [[gnu::section("runrig_killpoints"), gnu::used]] static const char* const runrig_killpoint_ = name;  \
-    ::runrig::killpoint::detail::reach(runrig_killpoint_);                                               \
+#define RUNRIG_KILLPOINT(name)                                                                          \
+  do {                                                                                                  \
+    [[gnu::section("runrig_killpoints"), gnu::used]] static const char* const runrig_killpoint_ = name; \
+    ::runrig::killpoint::detail::reach(runrig_killpoint_);                                              \
   } while (false)
 #else
 #define RUNRIG_KILLPOINT(name) static_cast<void>(0)
