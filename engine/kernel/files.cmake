@@ -1,9 +1,13 @@
 set(engine_kernel_sources kernel/expression_bind.cpp kernel/expression_functions.cpp kernel/expression_literal.cpp
   kernel/expression_parser.cpp kernel/expression_text.cpp kernel/expression_types.cpp kernel/loops_baseline.cpp
-  kernel/loops_level.cpp kernel/parallel.cpp kernel/parallel_threads.cpp kernel/program.cpp
+  kernel/loops_level.cpp kernel/parallel.cpp kernel/parallel_arena.cpp kernel/parallel_threads.cpp kernel/program.cpp
   kernel/program_builder.cpp kernel/statistics.cpp kernel/statistics_baseline.cpp)
 set(engine_kernel_headers include/runrig/engine/expression.hpp include/runrig/engine/parallel.hpp
   include/runrig/engine/parallel_detail.hpp include/runrig/engine/statistics.hpp include/runrig/engine/threads.hpp)
+
+if(RUNRIG_SANITIZE MATCHES thread)  # see parallel_arena.hpp
+  set_source_files_properties(kernel/parallel_arena.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize=thread)
+endif()
 
 # The inner loops live from vector instructions, which -O2 of GCC 12 does not make. None of these options changes a
 # result: they drop errno and traps that nobody looks at, and scalar steps before a vector loop, which would treat the

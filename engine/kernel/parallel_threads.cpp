@@ -1,8 +1,3 @@
-#include <oneapi/tbb/info.h>
-#include <oneapi/tbb/parallel_for.h>
-#include <oneapi/tbb/partitioner.h>
-#include <oneapi/tbb/task_arena.h>
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -10,6 +5,11 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#include "parallel_arena.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/threads.hpp"
@@ -23,32 +23,40 @@ int checked_size(int threads) {
   return threads == 0 ? usable_cpu_count() : threads;
 }
 
-// One call of run(). Threads take slices from a counter, so none waits for another's slow slice.
+// oneTBB orders what comes before run() before the loops, and the loops before what follows it. Its library is not
+// built with the thread sanitizer, which has to be told.
+#if defined(__SANITIZE_THREAD__)
+void tell_released(void* at) { __tsan_release(at); }
+void tell_acquired(void* at) { __tsan_acquire(at); }
+#else
+void tell_released(void* /*at*/) {}
+void tell_acquired(void* /*at*/) {}
+#endif
+
+// One call of run(). Threads take slices from a counter, so none waits for another's slow slice. Its atomics are all
+// relaxed: oneTBB does the ordering.
 class Job {
  public:
   Job(std::uint32_t slices, void (*body)(const void*, std::uint32_t), const void* closure, const std::stop_token& stop)
       : slices_(slices), body_(body), closure_(closure), stop_(stop) {}
 
   void work() noexcept {
-    // Acquire and release on the two counters order the bodies' writes before run()'s return for any reader, however
-    // the arena hands its tasks around.
     for (;;) {
-      if (ended_.load(std::memory_order_relaxed)) break;  // relaxed: a slice more or less does no harm
-      if (stop_.stop_requested()) break;
-      const std::uint32_t slice = next_.fetch_add(1, std::memory_order_acquire);
+      const std::uint32_t slice = next_.fetch_add(1, std::memory_order_relaxed);
       if (slice >= slices_) break;
+      // A slice that was taken and is not begun is missing from done_.
+      if (ended_.load(std::memory_order_relaxed) || stop_.stop_requested()) break;
       try {
         body_(closure_, slice);
       } catch (...) {
         keep(slice, std::current_exception());
       }
-      done_.fetch_add(1, std::memory_order_release);  // pairs with finish()
+      done_.fetch_add(1, std::memory_order_relaxed);
     }
   }
   void finish() {
-    const std::uint32_t done = done_.load(std::memory_order_acquire);
     if (thrown_) std::rethrow_exception(thrown_);
-    if (done != slices_) throw Cancelled("run a kernel on threads");
+    if (done_.load(std::memory_order_relaxed) != slices_) throw Cancelled("run a kernel on threads");
   }
 
  private:
@@ -68,7 +76,7 @@ class Job {
   std::atomic<std::uint32_t> next_{0};
   std::atomic<std::uint32_t> done_{0};
   std::atomic<bool> ended_{false};
-  std::mutex mutex_;  // guards the two below
+  std::mutex mutex_;  // guards the two below, among the loops
   std::exception_ptr thrown_;
   std::uint32_t thrown_by_ = 0;
 };
@@ -76,9 +84,8 @@ class Job {
 }  // namespace
 
 struct Threads::Impl {
-  // More than that it would not use, and would print a warning about.
-  explicit Impl(int threads) : arena(std::min(threads, oneapi::tbb::info::default_concurrency())) {}
-  oneapi::tbb::task_arena arena;
+  explicit Impl(int threads) : arena(threads) {}
+  detail::ThreadArena arena;
 };
 
 Threads::Threads(int threads) : impl_(std::make_unique<Impl>(checked_size(threads))), size_(checked_size(threads)) {}
@@ -96,10 +103,14 @@ void Threads::run(std::uint32_t slices, void (*body)(const void* closure, std::u
   if (loops <= 1) {
     job.work();  // no thread need be started for it
   } else {
-    impl_->arena.execute([&] {
-      oneapi::tbb::parallel_for(
-          0, loops, [&](int) { job.work(); }, oneapi::tbb::simple_partitioner());
-    });
+    const auto loop = [](void* context) noexcept {
+      tell_acquired(context);
+      static_cast<Job*>(context)->work();
+      tell_released(context);
+    };
+    tell_released(&job);
+    impl_->arena.run(loops, loop, &job);
+    tell_acquired(&job);
   }
   job.finish();
 }

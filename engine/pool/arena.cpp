@@ -1,6 +1,5 @@
 #include "runrig/engine/arena.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,8 +13,8 @@
 #include <utility>
 
 #include "runrig/engine/machine.hpp"
+#include "runrig/shm/anonymous_memory.hpp"
 #include "runrig/sync/error.hpp"
-#include "runrig/sync/unique_fd.hpp"
 
 namespace runrig {
 namespace {
@@ -25,32 +24,25 @@ constexpr std::size_t largest_alignment = std::size_t{1} << 30;
 
 std::size_t round_up(std::size_t value, std::size_t step) { return (value + step - 1) / step * step; }
 
-UniqueFd make_memory(std::size_t capacity_bytes) {
-  UniqueFd fd(check_errno(::memfd_create("runrig-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING), "create", "arena"));
-  check_errno(::ftruncate(fd.get(), static_cast<off_t>(capacity_bytes)), "reserve address space for", "arena");
-  // Nobody who gets hold of the descriptor can cut the memory under us and kill us by SIGBUS.
-  check_errno(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), "seal", "arena");
-  return fd;
-}
-
 }  // namespace
 
 struct ArenaBlock::Core {
-  explicit Core(std::size_t capacity) : capacity_bytes(capacity), fd(make_memory(capacity)), creator(::getpid()) {
-    void* mapped = ::mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
-    if (mapped == MAP_FAILED) {
-      throw Error(std::error_code(errno, std::system_category()),
-                  "map " + std::to_string(capacity) + " bytes of address space for", "arena");
-    }
-    base = static_cast<std::byte*>(mapped);
-  }
+  // Lazily: far more is laid out than will ever be used.
+  explicit Core(std::size_t capacity)
+      : capacity_bytes(capacity),
+        memory(AnonymousMemory::create("runrig-arena", capacity, Reserve::lazily)),
+        base(memory.writable_bytes().data()),
+        creator(::getpid()) {}
   Core(const Core&) = delete;
   ~Core() {
     // Workers may have it mapped for a while yet, or for as long as their pool lives: give the pages back now.
-    if (owned_here()) ::madvise(base, top, MADV_REMOVE);
-    ::munmap(base, capacity_bytes);
+    if (owned_here()) forget_pages(0, top);
   }
 
+  /// Without an error: the pages then go with the last process that maps them.
+  void forget_pages(std::size_t offset, std::size_t bytes) const noexcept {
+    if (bytes > 0) ::madvise(base + offset, bytes, MADV_REMOVE);
+  }
   struct Free {
     std::size_t bytes;
     bool warm;  // its pages are kept
@@ -70,9 +62,9 @@ struct ArenaBlock::Core {
   std::byte* carve(FreeList::iterator region, std::size_t bytes, std::size_t alignment);
 
   const std::size_t capacity_bytes;
-  const UniqueFd fd;
+  AnonymousMemory memory;
+  std::byte* const base;
   const pid_t creator;
-  std::byte* base = nullptr;
   std::mutex mutex;     // guards all below
   std::size_t top = 0;  // from here on nothing was ever handed out
   FreeList free_regions;
@@ -174,7 +166,7 @@ void ArenaBlock::reset() noexcept {
       core_->give_back(static_cast<std::size_t>(data_ - core_->base), bytes, true);
     } catch (const std::bad_alloc&) {
       // No memory for the note that the block is free: it stays unused, its pages go back to the system.
-      ::madvise(data_, bytes, MADV_REMOVE);
+      core_->forget_pages(static_cast<std::size_t>(data_ - core_->base), bytes);
     }
   }
   core_.reset();
@@ -239,7 +231,7 @@ std::size_t Arena::trim(std::size_t keep_bytes) {
   for (auto& [offset, region] : core.free_regions) {
     if (core.statistics.kept_bytes <= keep_bytes) break;
     if (!region.warm) continue;
-    check_errno(::madvise(core.base + offset, region.bytes, MADV_REMOVE), "give back pages of", "arena");
+    core.memory.punch(offset, region.bytes);
     region.warm = false;
     core.statistics.kept_bytes -= region.bytes;
     trimmed += region.bytes;

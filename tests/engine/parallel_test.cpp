@@ -9,6 +9,12 @@
 
 #include "pool_test_support.hpp"
 
+#if defined(__SANITIZE_THREAD__)
+// What libtbb, which is not built with the sanitizer, does by itself (its own memset, say) is not looked at; kernels
+// are.
+extern "C" const char* __tsan_default_suppressions() { return "called_from_lib:libtbb.so\n"; }
+#endif
+
 namespace runrig {
 namespace {
 
@@ -371,7 +377,7 @@ TEST_F(ParallelTest, StalledKernelIsReported) {
   auto in = made<double>({100'000});
   auto out = made<double>({100'000});
   ParallelOptions options;
-  options.wall_limit = 50ms;
+  options.wall_limit = 300ms;
   const std::string text = test::thrown_text([&] {
     parallel_transform(
         pool, options, out,
@@ -380,8 +386,7 @@ TEST_F(ParallelTest, StalledKernelIsReported) {
         },
         in);
   });
-  EXPECT_NE(text.find("slice 1 (elements 4096 to 8192): its worker took longer than 0.05 s"), std::string::npos)
-      << text;
+  EXPECT_NE(text.find("slice 1 (elements 4096 to 8192): its worker took longer than 0.3 s"), std::string::npos) << text;
 }
 
 TEST_F(ParallelTest, WorkerCannotRunKernels) {

@@ -221,8 +221,8 @@ TEST_F(PoolFaults, SleepingSliceIsStoppedByTheWallLimitOnly) {
   slow.get();
   // Nor is time that an earlier slice took.
   options = slices(8);
-  options.wall_limit = 150ms;
-  pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(40ms); }).get();
+  options.wall_limit = 500ms;
+  pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(150ms); }).get();
 }
 
 TEST_F(PoolFaults, TimeInWhichEverybodyIsStoppedDoesNotCount) {
@@ -230,7 +230,7 @@ TEST_F(PoolFaults, TimeInWhichEverybodyIsStoppedDoesNotCount) {
   pool_options.workers = 1;
   Pool pool(pool_options);
   LaunchOptions options = slices(1);
-  options.wall_limit = 1s;
+  options.wall_limit = 1500ms;
   auto launch = pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(300ms); });
   std::this_thread::sleep_for(50ms);
   std::vector<pid_t> all = pool.worker_pids();
@@ -492,11 +492,13 @@ TEST_F(PoolFaults, TimerSignalsInTheParentDisturbNothing) {
       pool.launch(slices(20), [total](SliceContext&) { total->fetch_add(1); }).get();
     }
     EXPECT_EQ(total->load(), 1000);
-    auto launch = pool.launch(slices(1), [](SliceContext&) { std::this_thread::sleep_for(300ms); });
+    auto launch = pool.launch(slices(1), [](SliceContext& context) {
+      while (!context.cancelled()) std::this_thread::sleep_for(1ms);
+    });
     const auto start = Clock::now();
     EXPECT_FALSE(launch.wait(Deadline::after(100ms)));
     EXPECT_GE(Clock::now() - start, 100ms);
-    EXPECT_LT(Clock::now() - start, 250ms);
+    EXPECT_LT(Clock::now() - start, 600ms);
   }
   const itimerval off{};
   ::setitimer(ITIMER_REAL, &off, nullptr);
