@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "interrupt.hpp"
 #include "transfer.hpp"
 
 namespace runrig::cli {
@@ -21,6 +22,7 @@ int run(const BenchOptions& options) {
   bench::TransferOptions transfer;
   transfer.max_bytes = parse_size(options.max_size, "--max-size");
   transfer.python = options.python;
+  transfer.cancelled = [] { return interrupt_count() > 0; };
   const auto report = bench::measure_transfer(transfer);
   if (options.json) {
     fmt::print("{}\n", bench::to_json(report));
