@@ -1,4 +1,4 @@
-// What pools promise when processes die: pitfalls P1-P7, P13, O1, O3-O5, O7 and the kill points.
+// What pools promise when processes die: pitfalls P1-P7, P13, O7. See also pool_kills_test.cpp, pool_orphans_test.cpp.
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -6,13 +6,11 @@
 #include <sys/wait.h>
 
 #include <chrono>
-#include <random>
 #include <stdexcept>
 #include <thread>
 
 #include "pool_test_support.hpp"
 #include "runrig/engine/pool.hpp"
-#include "runrig/sync/killpoint.hpp"
 
 namespace runrig {
 namespace {
@@ -139,11 +137,9 @@ TEST_F(PoolFaults, CrashIsFinalAtOnceWhereRetriesAreOffAndAKillIsNot) {
 }
 
 TEST_F(PoolFaults, ExitInASliceRunsNoExitHandlerOfTheParent) {
-  const ArenaArray<std::atomic<int>>* shared = nullptr;
   EXPECT_EQ(test::run_in_child([&] {
               Pool pool(1);
               const ArenaArray<std::atomic<int>> calls(pool.arena(), 1);
-              shared = &calls;
               static std::atomic<int>* handler_calls = nullptr;
               handler_calls = calls.data();
               std::atexit([] { handler_calls->fetch_add(1); });
@@ -253,8 +249,6 @@ TEST_F(PoolFaults, StoppedWorkerIsNotTakenForDead) {
 }
 
 TEST_F(PoolFaults, WorkersThatAllDieAtStartAreAnErrorWithItsReasonAndFewForks) {
-  const ArenaArray<std::atomic<int>>* none = nullptr;
-  (void)none;
   auto arena = std::make_shared<Arena>();
   const ArenaArray<std::atomic<int>> starts(*arena, 1);
   PoolOptions options;
@@ -357,98 +351,24 @@ TEST_F(PoolFaults, TemplateDeathInANonRepeatableSliceIsReported) {
   EXPECT_EQ(launch.outcome(1).state, SliceState::done);
 }
 
-// Forks a process that makes a pool, starts it, and writes its processes' ids to a pipe.
-struct ParentCase {
-  std::vector<pid_t> pids;
-  std::unique_ptr<test::Child> parent;
-};
-
-template <class Body>
-ParentCase start_parent(int workers, const Body& body) {
-  int fds[2];
-  EXPECT_EQ(::pipe(fds), 0);
-  ParentCase started;
-  started.parent = std::make_unique<test::Child>([&] {
-    ::close(fds[0]);
-    Pool pool(workers);
-    std::vector<pid_t> pids = pool.worker_pids();
-    pids.push_back(pool.template_pid());
-    const auto bytes = static_cast<ssize_t>(pids.size() * sizeof(pid_t));
-    ASSERT_EQ(::write(fds[1], pids.data(), static_cast<std::size_t>(bytes)), bytes);
-    body(pool);
+TEST_F(PoolFaults, PrivateMemoryOfAWorkerIsLimited) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer's allocator ends the process instead";
+#endif
+  PoolOptions options;
+  options.workers = 1;
+  options.worker_data_limit_bytes = std::size_t{64} << 20;
+  Pool pool(options);
+  auto launch = pool.launch(slices(1), [](SliceContext&) {
+    std::vector<char> much(std::size_t{256} << 20);
+    much[much.size() / 2] = 1;
   });
-  ::close(fds[1]);
-  started.pids.resize(static_cast<std::size_t>(workers) + 1);
-  const auto bytes = static_cast<ssize_t>(started.pids.size() * sizeof(pid_t));
-  EXPECT_EQ(::read(fds[0], started.pids.data(), static_cast<std::size_t>(bytes)), bytes);
-  ::close(fds[0]);
-  return started;
-}
-
-bool all_gone(const std::vector<pid_t>& pids) {
-  return std::none_of(pids.begin(), pids.end(), [](pid_t pid) { return test::process_lives(pid); });
-}
-
-TEST_F(PoolFaults, KilledParentTakesAllItsProcessesWithIt) {
-  auto started = start_parent(8, [](Pool& pool) {
-    auto launch = pool.launch(slices(1000), [](SliceContext&) {
-      for (;;) std::this_thread::sleep_for(1s);
-    });
-    launch.wait();
-  });
-  std::this_thread::sleep_for(50ms);
-  started.parent->signal(SIGKILL);
-  const auto killed = Clock::now();
-  EXPECT_TRUE(test::eventually([&] { return all_gone(started.pids); }, promised));
-  RecordProperty("milliseconds",
-                 std::to_string(std::chrono::duration<double, std::milli>(Clock::now() - killed).count()));
-}
-
-TEST_F(PoolFaults, ParentWhoseOwnForkedChildLivesOnStillEndsItsPool) {
-  int fds[2];
-  ASSERT_EQ(::pipe(fds), 0);
-  auto started = start_parent(3, [&](Pool&) {
-    const pid_t child = ::fork();  // inherits every descriptor of the pool
-    if (child == 0) {
-      char byte = 0;
-      ::close(fds[1]);
-      ::_exit(static_cast<int>(::read(fds[0], &byte, 1)));
-    }
-    for (;;) std::this_thread::sleep_for(1s);
-  });
-  std::this_thread::sleep_for(50ms);
-  started.parent->signal(SIGKILL);
-  EXPECT_TRUE(test::eventually([&] { return all_gone(started.pids); }, promised));
-  ::close(fds[0]);
-  ::close(fds[1]);
-}
-
-TEST_F(PoolFaults, WorkersOutliveTheThreadThatMadeThePool) {
-  std::unique_ptr<Pool> pool;
-  std::thread([&] {
-    PoolOptions options;
-    options.workers = 2;
-    options.other_threads = OtherThreads::allow;
-    pool = std::make_unique<Pool>(options);
-  }).join();
-  std::this_thread::sleep_for(100ms);
-  pool->launch(slices(10), [](SliceContext&) {}).get();
-  EXPECT_EQ(pool->workers_lost(), 0U);
-}
-
-TEST_F(PoolFaults, StoppedParentDoesNotMakeWorkersQuit) {
-  auto started = start_parent(2, [](Pool& pool) {
-    for (int i = 0; i < 100; ++i) {
-      pool.launch(slices(4), [](SliceContext&) {}).get();
-      std::this_thread::sleep_for(10ms);
-    }
-    EXPECT_EQ(pool.workers_lost(), 0U);
-  });
-  started.parent->signal(SIGSTOP);
-  std::this_thread::sleep_for(1500ms);
-  for (const pid_t pid : started.pids) EXPECT_TRUE(test::process_lives(pid));
-  started.parent->signal(SIGCONT);
-  EXPECT_EQ(started.parent->join(), 0);
+  launch.wait();
+  EXPECT_EQ(launch.outcome(0).state, SliceState::failed);
+  EXPECT_EQ(launch.outcome(0).exception_type, "std::bad_alloc");
+  EXPECT_TRUE(launch.outcome(0).likely_out_of_memory);
+  pool.launch(slices(1), [](SliceContext&) { const std::vector<char> little(1 << 20); }).get();
+  EXPECT_EQ(pool.workers_lost(), 0U);
 }
 
 TEST_F(PoolFaults, HostThatIgnoresSigchldIsNoTrouble) {
@@ -503,109 +423,6 @@ TEST_F(PoolFaults, TimerSignalsInTheParentDisturbNothing) {
   const itimerval off{};
   ::setitimer(ITIMER_REAL, &off, nullptr);
   ::sigaction(SIGALRM, &former, nullptr);
-}
-
-// A worker killed at each step of taking and booking a slice, again and again: every slice is done, once in effect.
-TEST_F(PoolFaults, NoKillPointOfAWorkerLosesASlice) {
-  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  const char* const points[] = {"pool.claim.counted",   "pool.claim.intended", "pool.claim.claimed",
-                                "pool.finish.prepared", "pool.finish.booked",  "pool.finish.counted"};
-  for (const char* const point : points) {
-    SCOPED_TRACE(point);
-    auto arena = std::make_shared<Arena>();
-    const ArenaArray<std::atomic<int>> armed(*arena, 1);
-    PoolOptions options;
-    options.workers = 2;
-    options.arena = arena;
-    options.initializer = [&armed, point] {
-      const int turn = armed[0].fetch_add(1);
-      if (turn < 10) killpoint::arm(point, 1 + turn);  // each worker dies at another slice
-    };
-    Pool pool(options);
-    const ArenaArray<std::uint64_t> values(*arena, 200);
-    auto* const data = values.data();
-    LaunchOptions launch_options = slices(200);
-    launch_options.max_kills = 20;
-    // Until all have died: who gets how many slices is the scheduler's business.
-    for (std::uint64_t round = 1; round <= 5 || (pool.workers_lost() < 10 && round < 500); ++round) {
-      auto launch = pool.launch(launch_options, [=](SliceContext& context) { data[context.slice()] = round; });
-      ASSERT_TRUE(launch.wait(Deadline::after(20s)));
-      launch.get();
-      for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], round);
-    }
-    EXPECT_EQ(pool.workers_lost(), 10U);
-  }
-}
-
-// The template killed at each of its steps, while it books a worker's death.
-TEST_F(PoolFaults, NoKillPointOfTheTemplateLosesASlice) {
-  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  for (const char* const point : {"pool.template.reaped", "pool.template.booked"}) {
-    SCOPED_TRACE(point);
-    auto arena = std::make_shared<Arena>();
-    const ArenaArray<std::atomic<int>> killed(*arena, 1);
-    PoolOptions options;
-    options.workers = 2;
-    options.arena = arena;
-    killpoint::arm(point);
-    Pool pool(options);
-    killpoint::disarm();  // the next template is not killed
-    const ArenaArray<std::uint64_t> values(*arena, 200);
-    auto* const data = values.data();
-    auto* const once = killed.data();
-    LaunchOptions launch_options = slices(200);
-    launch_options.max_kills = 5;
-    auto launch = pool.launch(launch_options, [=](SliceContext& context) {
-      data[context.slice()] = context.slice() + 1;
-      if (context.slice() == 100 && once->exchange(1) == 0) ::raise(SIGKILL);
-    });
-    ASSERT_TRUE(launch.wait(Deadline::after(20s)));
-    launch.get();
-    for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], i + 1);
-  }
-}
-
-// Workers killed at random moments during many launches.
-TEST_F(PoolFaults, StormOfKillsLosesNothing) {
-#ifdef RUNRIG_NIGHTLY
-  constexpr auto length = 120s;
-#else
-  constexpr auto length = 3s;
-#endif
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937 random(seed);
-  Pool pool(3);
-  constexpr std::uint32_t count = 300;
-  const ArenaArray<std::uint64_t> values(pool.arena(), count);
-  auto* const data = values.data();
-  LaunchOptions options = slices(count);
-  options.max_kills = 60;
-  const auto end = Clock::now() + length;
-  std::uint64_t round = 0;
-  while (Clock::now() < end) {
-    ++round;
-    auto launch = pool.launch(options, [=](SliceContext& context) {
-      std::uint64_t hash = round * 1'000'003 + context.slice();
-      for (int i = 0; i < 500; ++i) hash = hash * 6364136223846793005ULL + 1442695040888963407ULL;
-      // Lets the killer have a CPU while slices are claimed, running and booked.
-      if (context.slice() % 16 == 0) std::this_thread::sleep_for(100us);
-      data[context.slice()] = hash;
-    });
-    while (!launch.wait(Deadline::after(std::chrono::microseconds(random() % 1000)))) {
-      const auto pids = pool.worker_pids();
-      if (!pids.empty() && pool.workers_lost() < 20'000) ::kill(pids[random() % pids.size()], SIGKILL);
-    }
-    launch.get();
-    for (std::uint32_t slice = 0; slice < count; ++slice) {
-      std::uint64_t hash = round * 1'000'003 + slice;
-      for (int i = 0; i < 500; ++i) hash = hash * 6364136223846793005ULL + 1442695040888963407ULL;
-      ASSERT_EQ(values[slice], hash) << "round " << round << " slice " << slice;
-    }
-  }
-  EXPECT_GT(pool.workers_lost(), 20U);
-  RecordProperty("kills", std::to_string(pool.workers_lost()));
-  RecordProperty("launches", std::to_string(round));
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 #include "runrig/engine/pool.hpp"
 
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -451,85 +449,6 @@ TEST_F(PoolTest, WrongOptionsAreRefused) {
   EXPECT_THROW((void)pool.launch(options, [](SliceContext&) {}), std::logic_error);
 }
 
-TEST_F(PoolTest, CapturedPointersIntoPrivateMemoryAreRefusedInWords) {
-  Pool pool(1);
-  std::vector<double> heap(1000);
-  double* const heap_data = heap.data();
-  const auto refused = [&](const auto& body) { return test::thrown_text([&] { (void)pool.launch(slices(1), body); }); };
-  EXPECT_NE(refused([heap_data](SliceContext&) { *heap_data = 1; }).find("captures hold, at byte 0, a pointer"),
-            std::string::npos);
-  int local = 0;
-  const std::string text = refused([&local](SliceContext&) { local = 1; });
-  EXPECT_NE(text.find("[stack]"), std::string::npos) << text;
-  static int global = 0;
-  int* const global_pointer = &global;
-  EXPECT_NE(refused([global_pointer](SliceContext&) { *global_pointer = 1; }), "");
-  const std::uint64_t number = 7;
-  EXPECT_NE(refused([number, heap_data](SliceContext&) { *heap_data = static_cast<double>(number); }).find("at byte 8"),
-            std::string::npos);
-}
-
-TEST_F(PoolTest, MemorySharedAfterTheForkIsRefusedAndBeforeIsNot) {
-  const auto map = [] {
-    return static_cast<std::atomic<int>*>(
-        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  };
-  std::atomic<int>* const before = map();
-  Pool pool(1);
-  pool.launch(slices(1), [before](SliceContext&) { *before = 1; }).get();
-  EXPECT_EQ(before->load(), 1);
-  std::atomic<int>* const after = map();
-  const std::string text =
-      test::thrown_text([&] { (void)pool.launch(slices(1), [after](SliceContext&) { *after = 1; }); });
-  EXPECT_NE(text.find("mapped after the workers were made"), std::string::npos) << text;
-  // Another mapping in the place of one that the workers have is no better.
-  ASSERT_EQ(::mmap(before, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0), before);
-  EXPECT_THROW((void)pool.launch(slices(1), [before](SliceContext&) { *before = 1; }), std::logic_error);
-  ::munmap(before, 4096);
-  ::munmap(after, 4096);
-}
-
-TEST_F(PoolTest, NumbersConstantsAndFunctionsMayBeCaptured) {
-  Pool pool(1);
-  const ArenaArray<double> values(pool.arena(), 3);
-  double* const out = values.data();
-  const char* const text = "constant";
-  const auto function = &std::strlen;
-  // As pointers these would be: unmapped, too low, a double.
-  const std::uint64_t odd = 0x0000'7123'4567'89abULL;
-  const int small = 31'703'040;
-  const double half = 0.5;
-  pool.launch(slices(1),
-              [=](SliceContext&) {
-                out[0] = static_cast<double>(function(text));
-                out[1] = half + small;
-                out[2] = odd == 0x0000'7123'4567'89abULL ? 1 : 0;
-              })
-      .get();
-  EXPECT_EQ(values[0], 8);
-  EXPECT_EQ(values[1], 31'703'040.5);
-  EXPECT_EQ(values[2], 1);
-}
-
-TEST_F(PoolTest, SharedLibrariesLoadedLaterDoNotDisturbKernelsThatWereThere) {
-  Pool pool(1);
-  const char* const text = "constant";
-  void* const module = ::dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
-  pool.launch(slices(1),
-              [text](SliceContext&) {
-                if (std::strlen(text) != 8) throw std::runtime_error("wrong constant");
-              })
-      .get();
-  if (module != nullptr) {
-    using Version = const char* (*)();
-    const auto version = reinterpret_cast<Version>(::dlsym(module, "zlibVersion"));
-    const std::string why =
-        test::thrown_text([&] { (void)pool.launch(slices(1), [version](SliceContext&) { (void)version(); }); });
-    EXPECT_NE(why.find("pointer"), std::string::npos) << "a function that the workers do not have";
-    ::dlclose(module);
-  }
-}
-
 TEST_F(PoolTest, BufferedOutputAppearsOnce) {
   // In a child of its own, whose standard output is a file.
   const test::TemporaryDirectory directory;
@@ -548,26 +467,6 @@ TEST_F(PoolTest, BufferedOutputAppearsOnce) {
   std::ifstream file(path);
   const std::string text((std::istreambuf_iterator<char>(file)), {});
   EXPECT_EQ(text, "once\nslice\n");
-}
-
-TEST_F(PoolTest, PrivateMemoryOfAWorkerIsLimited) {
-#if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "the address sanitizer's allocator ends the process instead";
-#endif
-  PoolOptions options;
-  options.workers = 1;
-  options.worker_data_limit_bytes = std::size_t{64} << 20;
-  Pool pool(options);
-  auto launch = pool.launch(slices(1), [](SliceContext&) {
-    std::vector<char> much(std::size_t{256} << 20);
-    much[much.size() / 2] = 1;
-  });
-  launch.wait();
-  EXPECT_EQ(launch.outcome(0).state, SliceState::failed);
-  EXPECT_EQ(launch.outcome(0).exception_type, "std::bad_alloc");
-  EXPECT_TRUE(launch.outcome(0).likely_out_of_memory);
-  pool.launch(slices(1), [](SliceContext&) { const std::vector<char> little(1 << 20); }).get();
-  EXPECT_EQ(pool.workers_lost(), 0U);
 }
 
 TEST_F(PoolTest, LaunchNeedsNoMemoryAndIsQuick) {
