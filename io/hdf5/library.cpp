@@ -67,7 +67,9 @@ void start_library() {
   static std::once_flag once;
   std::call_once(once, [] {
     // Its exit handler would flush and free what a damaged file left half-made, at a time when nobody can report it.
-    if (H5dont_atexit() < 0 || H5open() < 0) fail("start", "the HDF5 library");
+    // Fails only where the program has started the library already: then its exit is the program's own affair.
+    (void)H5dont_atexit();
+    if (H5open() < 0) fail("start", "the HDF5 library");
     register_lzf();
   });
   thread_local const bool silent = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;

@@ -136,7 +136,7 @@ with h5py.File(sys.argv[1], 'w') as f:
   EXPECT_EQ(values.at("texts"), "[\"a\", \"b\"]");
   EXPECT_EQ(values.at("nothing"), "null");
   EXPECT_EQ(values.at("where"), "\"<reference>\"");
-  EXPECT_THAT(values.at("long"), ::testing::EndsWith(", ...]"));
+  EXPECT_THAT(values.at("long"), ::testing::EndsWith(", \"...\"]"));
   EXPECT_LT(values.at("long").size(), 1100U);
 
   EXPECT_THAT(test::thrown_text([&] { file.walk([](const ObjectInfo&) {}, {.max_objects = 3}); }),
