@@ -221,7 +221,11 @@ class FileSummary {
     } else {
       try {
         result.statistics = summarize_large(item, record);
+      } catch (const Cancelled&) {
+        throw;
       } catch (const TaskError& error) {
+        return fail(name, error.what());
+      } catch (const Error& error) {  // such as numbers in the file that no plan can be made for
         return fail(name, error.what());
       }
     }

@@ -6,6 +6,7 @@
 
 #include "runrig/sync/error.hpp"
 #include "slabs.hpp"
+#include "sparse_runs.hpp"
 
 namespace runrig::batch {
 namespace {
@@ -94,31 +95,33 @@ class LargeSummary {
   }
 
   Statistics run() {
-    Slabs slabs(dataset_.info, dataset_.selection, slab_bytes_);
-    Buffer* full = &buffers_[0];
-    Buffer* empty = &buffers_[1];
-    for (auto slab = slabs.next(); slab; slab = slabs.next()) {
-      if (is_fill(*slab)) {
-        step(*full, nullptr, nullptr);
-        add_fill(*full, slab->count.elements());
-        continue;
-      }
-      step(*full, &*slab, empty);
-      std::swap(full, empty);
+    if (dataset_.stored_chunks) {
+      for_each_run(dataset_.info, dataset_.selection, *dataset_.stored_chunks, slab_bytes_,
+                   {.slab = [this](const hdf5::Box& slab) { add_slab(slab); },
+                    .fill = [this](std::uint64_t elements) { add_fill(elements); }});
+    } else {
+      Slabs slabs(dataset_.info, dataset_.selection, slab_bytes_);
+      while (const auto slab = slabs.next()) add_slab(*slab);
     }
-    step(*full, nullptr, nullptr);
-    if (full->elements > 0) {  // the last block, shorter than the others
-      tree_.add(summarize_block(dtype_, full->memory.data(), static_cast<std::size_t>(full->elements)));
+    step(*full_, nullptr, nullptr);
+    if (full_->elements > 0) {  // the last block, shorter than the others
+      tree_.add(summarize_block(dtype_, full_->memory.data(), static_cast<std::size_t>(full_->elements)));
     }
     return tree_.result();
   }
 
  private:
+  void add_slab(const hdf5::Box& slab) {
+    step(*full_, &slab, empty_);
+    std::swap(full_, empty_);
+  }
+
   // Reduces the whole blocks of `full`, reads `slab` behind what is left of it into `empty`. Without a slab, what is
   // left stays in `full`.
   void step(Buffer& full, const hdf5::Box* slab, Buffer* empty) {
     const std::uint64_t whole = full.elements / statistics_block_elements;
     const std::uint64_t rest = full.elements % statistics_block_elements;
+    if (slab == nullptr && whole == 0) return;
     const std::byte* rest_begin = full.memory.data() + (full.elements - rest) * item_;
     if (slab != nullptr) {
       std::memcpy(empty->memory.data(), rest_begin, rest * item_);
@@ -165,9 +168,12 @@ class LargeSummary {
     }
   }
 
-  // Adds fill values behind what is left in `buffer`, which is less than a block.
-  void add_fill(Buffer& buffer, std::uint64_t elements) {
-    state_.bytes_done().fetch_add(elements * item_, std::memory_order_relaxed);  // relaxed: a number to show
+  // Adds fill values behind the elements so far.
+  void add_fill(std::uint64_t elements) {
+    Buffer& buffer = *full_;
+    step(buffer, nullptr, nullptr);
+    // Less than a block is left. Relaxed: a number to show.
+    state_.bytes_done().fetch_add(elements * item_, std::memory_order_relaxed);
     const auto put = [&](std::uint64_t count) {
       for (std::uint64_t i = 0; i < count; ++i) {
         std::memcpy(buffer.memory.data() + (buffer.elements + i) * item_, dataset_.info.fill.data(), item_);
@@ -190,20 +196,6 @@ class LargeSummary {
     put(elements);
     state_.check_interrupt();
     state_.show_progress();
-  }
-
-  bool is_fill(const hdf5::Box& slab) const {
-    if (!dataset_.stored_chunks) return false;
-    const hdf5::Selection part = part_of(dataset_.selection, slab);
-    const Shape& chunk = dataset_.info.chunk;
-    return std::none_of(dataset_.stored_chunks->begin(), dataset_.stored_chunks->end(), [&](const Shape& start) {
-      for (std::size_t axis = 0; axis < part.rank; ++axis) {
-        const std::uint64_t first = std::min(part.axes[axis].at(0), part.axes[axis].at(part.axes[axis].count - 1));
-        const std::uint64_t last = std::max(part.axes[axis].at(0), part.axes[axis].at(part.axes[axis].count - 1));
-        if (last < start[axis] || first - std::min(first, start[axis]) >= chunk[axis]) return false;
-      }
-      return true;
-    });
   }
 
   std::uint64_t chunk_bytes() const {
@@ -231,6 +223,8 @@ class LargeSummary {
   StatisticsTree tree_;
   std::uint64_t slab_bytes_;
   Buffer buffers_[2];
+  Buffer* full_ = &buffers_[0];
+  Buffer* empty_ = &buffers_[1];
 };
 
 }  // namespace

@@ -74,6 +74,12 @@ Extents describe_space(hid_t space, std::string_view name) {
   check(H5Sget_simple_extent_dims(space, shape.data(), maxshape.data()), attempt, name);
   extents.shape = to_shape(shape, static_cast<std::size_t>(rank));
   extents.maxshape = to_shape(maxshape, static_cast<std::size_t>(rank));
+  for (std::size_t axis = 0; axis < extents.shape.rank(); ++axis) {
+    if (extents.shape[axis] <= extents.maxshape[axis]) continue;  // no limit is the largest number
+    throw FormatError(
+        attempt, name,
+        "its shape " + to_string(extents.shape) + " is past its own limits " + to_string(extents.maxshape));
+  }
   return extents;
 }
 
