@@ -226,6 +226,34 @@ TEST_F(MalformedTest, DamagedSamplesGetAResultOrAnErrorAndTheOthersStayRight) {
   }
 }
 
+TEST_F(MalformedTest, AShapeFarLargerThanWhatIsStoredTakesNoTime) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
+  const std::string file = at("wide.h5");
+  const auto made = run_python(python, R"(
+import sys, h5py
+f = h5py.File(sys.argv[1], 'w')
+d = f.create_dataset('wide', (9, 10, 2**40), 'i2', chunks=(4, 4, 64), fillvalue=1)
+d[:, :, 0:200] = 2
+d[3, 4, 2**39] = -5
+space = h5py.h5s.create_simple((2**40, 2**40))
+chunked = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+chunked.set_chunk((64, 64))
+h5py.h5d.create(f.id, b'vast', h5py.h5t.NATIVE_FLOAT, space, chunked)
+)",
+                               {file});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const auto result = runrig({"stats", "--json", file, sample("series.h5")}, 20s);
+  const auto stats = parse_stats(result);
+  expect_errors_are_told(result, 1);
+  ASSERT_EQ(stats.errors.size(), 1U);
+  EXPECT_EQ(stats.errors[0].dataset, "/vast");  // has more elements than can be counted
+  const Json& wide = stats.results.at({file, "/wide"});
+  EXPECT_EQ(wide.at("count"), std::uint64_t{90} << 40);
+  EXPECT_EQ(wide.at("sum"), (std::uint64_t{90} << 40) + 90 * 200 - 6);
+  EXPECT_EQ(wide.at("min"), -5);
+  EXPECT_TRUE(stats.has_result(sample("series.h5")));
+}
+
 /// Where a chunk lies in its file; `start` as messages have it: "(16, 0)".
 struct ChunkPlace {
   std::string start;

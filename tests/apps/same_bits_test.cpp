@@ -1,6 +1,8 @@
 // Results do not depend on how the work is divided, on the memory there is for it, nor on the way through HDF5.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "reports.hpp"
 
 namespace runrig::test {
@@ -75,7 +77,12 @@ TEST_F(SameBitsTest, StatisticsOfAFileLargerThanItsMemory) {
   RUNRIG_NEED_PYTHON(python, "numpy, h5py");
   make_large(python);
   expect_same_output({"stats", "--json", large_});
-  expect_same_output({"stats", "--json", large_, "-d", "/field[::-2, 5:300, 1::3]", "-d", "/series[17::7]"});
+  expect_same_output({"stats", "--json", large_, "-d", "/field[::-2, 5:300, 1::3]", "-d", "/series[17::7]", "-d",
+                      "/sparse[::-3, 100:]"});
+  // And they are right.
+  const std::string report = directory_ / "report.json";
+  std::ofstream(report) << run_with({"stats", "--json", large_}, ways().front()).out;
+  expect_agreement(python, "check_stats.py", {report, large_});
 }
 
 TEST_F(SameBitsTest, MapOfTheSample) {
