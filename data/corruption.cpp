@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <ostream>
 
 #include "synthetic.hpp"
 
@@ -178,6 +179,8 @@ std::string apply(Damage damage, std::vector<std::byte>& bytes, Dice& dice) {
 }  // namespace
 
 std::string_view name_of(Damage damage) noexcept { return damage_names[static_cast<std::size_t>(damage)]; }
+
+std::ostream& operator<<(std::ostream& stream, Damage damage) { return stream << name_of(damage); }
 
 std::optional<Damage> damage_named(std::string_view name) noexcept {
   const auto* const found = std::find(damage_names.begin(), damage_names.end(), name);

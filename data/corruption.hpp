@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ enum class Damage {
 /// "truncate", "flip-bits" and so on, as the command line spells them.
 [[nodiscard]] std::string_view name_of(Damage damage) noexcept;
 [[nodiscard]] std::optional<Damage> damage_named(std::string_view name) noexcept;
+
+/// By that name, also where a test's name shows its parameter.
+std::ostream& operator<<(std::ostream& stream, Damage damage);
 
 struct Corruption {
   std::vector<std::byte> bytes;  ///< the damaged file; always other than the original, unless that was empty
