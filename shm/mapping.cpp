@@ -2,20 +2,59 @@
 
 #include <sys/mman.h>
 
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <cerrno>
+#include <limits>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+
 #include "runrig/sync/error.hpp"
 
 namespace runrig {
+namespace {
 
-// Plain mmap, and not Boost.Interprocess' mapped_region: that would cost each mapping an allocation to keep Boost out
-// of this header, and its exceptions have less to say than errno.
+namespace ipc = boost::interprocess;
+
+// What Boost asks of "something that can be mapped". The descriptor stays its owner's.
+struct OpenFile {
+  int fd;
+  [[nodiscard]] ipc::mapping_handle_t get_mapping_handle() const noexcept { return {fd, false}; }
+};
+
+// The one place where Boost's exceptions become ours. Their own text is dropped: it is strerror's at best.
+// A native error of 0 is Boost's own verdict on the arguments, not the system's.
+[[noreturn]] void throw_error(int native_error, std::size_t size_bytes, std::string_view name) {
+  throw Error({native_error != 0 ? native_error : EINVAL, std::system_category()},
+              "map " + std::to_string(size_bytes) + " bytes of", name);
+}
+
+ipc::mapped_region* region_at(std::byte* storage) noexcept {
+  return std::launder(reinterpret_cast<ipc::mapped_region*>(storage));
+}
+
+}  // namespace
+
 Mapping Mapping::map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access, std::string_view name) {
-  const int protection = access == Access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
-  // MAP_NORESERVE: a sparse file larger than memory may be laid out; whoever wants its pages for sure reserves them.
-  void* const address =
-      ::mmap(nullptr, size_bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, static_cast<off_t>(offset_bytes));
-  if (address == MAP_FAILED) check_errno(-1, "map " + std::to_string(size_bytes) + " bytes of", name);
+  static_assert(sizeof(ipc::mapped_region) <= sizeof(region_) && alignof(ipc::mapped_region) <= alignof(std::uintptr_t),
+                "Boost's mapped_region has grown: so must the storage for it in the header");
+  // Boost takes size 0 for "all of the file" and rounds an offset down to a page; here both are mistakes.
+  if (size_bytes == 0 || offset_bytes % ipc::mapped_region::get_page_size() != 0 ||
+      offset_bytes > std::size_t{std::numeric_limits<ipc::offset_t>::max()}) {
+    throw_error(EINVAL, size_bytes, name);
+  }
   Mapping mapping;
-  mapping.data_ = static_cast<std::byte*>(address);
+  try {
+    // MAP_NORESERVE: a sparse file larger than memory may be laid out; whoever wants its pages for sure reserves them.
+    const auto* const region = ::new (mapping.region_)
+        ipc::mapped_region(OpenFile{fd}, access == Access::read_write ? ipc::read_write : ipc::read_only,
+                           static_cast<ipc::offset_t>(offset_bytes), size_bytes, nullptr, MAP_NORESERVE);
+    mapping.data_ = static_cast<std::byte*>(region->get_address());
+  } catch (const ipc::interprocess_exception& exception) {
+    throw_error(exception.get_native_error(), size_bytes, name);
+  }
   mapping.size_bytes_ = size_bytes;
   mapping.access_ = access;
   return mapping;
@@ -24,16 +63,23 @@ Mapping Mapping::map(int fd, std::size_t offset_bytes, std::size_t size_bytes, A
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this != &other) {
     reset();
-    data_ = std::exchange(other.data_, nullptr);
-    size_bytes_ = std::exchange(other.size_bytes_, 0);
-    access_ = other.access_;
+    take(other);
   }
   return *this;
 }
 
+// Called when there is nothing here.
+void Mapping::take(Mapping& other) noexcept {
+  access_ = other.access_;
+  if (!other) return;
+  ::new (region_) ipc::mapped_region(boost::move(*region_at(other.region_)));
+  data_ = other.data_;
+  size_bytes_ = other.size_bytes_;
+  other.reset();
+}
+
 void Mapping::reset() noexcept {
-  // Cannot fail: the range is what mmap gave us.
-  if (data_ != nullptr) ::munmap(data_, size_bytes_);
+  if (data_ != nullptr) std::destroy_at(region_at(region_));  // unmaps, if it was not moved from
   data_ = nullptr;
   size_bytes_ = 0;
 }

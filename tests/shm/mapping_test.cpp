@@ -1,8 +1,13 @@
 #include "runrig/shm/mapping.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
 
 #include "runrig/sync/unique_fd.hpp"
 #include "support.hpp"
@@ -42,6 +47,28 @@ TEST_F(MappingTest, OutlivesItsDescriptorAndMoves) {
   EXPECT_FALSE(one);
 }
 
+// Counted in /proc/self/maps: what was moved about is unmapped once, by its last owner.
+TEST_F(MappingTest, UnmapsWithItsLastOwnerWhateverWasMovedBefore) {
+  const auto mapped = [] {
+    std::ifstream maps("/proc/self/maps");
+    int count = 0;
+    for (std::string line; std::getline(maps, line);) count += line.find("memfd:mapping-test") != std::string::npos;
+    return count;
+  };
+  {
+    std::vector<Mapping> several;  // moves what it holds when it grows
+    for (int i = 0; i < 5; ++i) several.push_back(Mapping::map(fd_.get(), 0, 4096, Access::read_only, "m"));
+    several.erase(several.begin() + 1, several.begin() + 3);
+    EXPECT_EQ(mapped(), 3);
+    auto& self = several.front();
+    self = std::move(self);
+    EXPECT_EQ(mapped(), 3);
+    several.front() = Mapping();
+    EXPECT_EQ(mapped(), 2);
+  }
+  EXPECT_EQ(mapped(), 0);
+}
+
 TEST_F(MappingTest, ReadOnlyMemoryGivesOutNoWritableBytes) {
   const auto mapping = Mapping::map(fd_.get(), 0, 8192, Access::read_only, "m");
   EXPECT_THROW((void)mapping.writable_bytes(), std::logic_error);
@@ -52,6 +79,14 @@ TEST_F(MappingTest, WhatCannotBeMappedIsAnErrorWithTheName) {
             std::errc::invalid_argument);
   EXPECT_EQ(test::thrown_code([&] { (void)Mapping::map(fd_.get(), 5, 10, Access::read_only, "m"); }),
             std::errc::invalid_argument);
+  EXPECT_EQ(
+      test::thrown_code([&] { (void)Mapping::map(fd_.get(), ~std::size_t{0} << 12U, 10, Access::read_only, "m"); }),
+      std::errc::invalid_argument);
+  const UniqueFd only_readable(::open(("/proc/self/fd/" + std::to_string(fd_.get())).c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(test::thrown_code([&] { (void)Mapping::map(only_readable.get(), 0, 10, Access::read_write, "m"); }),
+            std::errc::permission_denied);
+  EXPECT_EQ(test::thrown_code([&] { (void)Mapping::map(fd_.get(), 0, std::size_t{1} << 60U, Access::read_only, "m"); }),
+            std::errc::not_enough_memory);
   EXPECT_EQ(test::thrown_text([&] { (void)Mapping::map(-1, 0, 10, Access::read_only, "temps"); }),
             "map 10 bytes of 'temps': Bad file descriptor");
 }

@@ -5,7 +5,6 @@
 #include <span>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
 
 namespace runrig {
 
@@ -26,10 +25,7 @@ class Mapping {
   /// That the file is long enough is for the caller to check.
   [[nodiscard]] static Mapping map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access,
                                    std::string_view name);
-  Mapping(Mapping&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)),
-        size_bytes_(std::exchange(other.size_bytes_, 0)),
-        access_(other.access_) {}
+  Mapping(Mapping&& other) noexcept { take(other); }
   Mapping& operator=(Mapping&& other) noexcept;
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
@@ -48,6 +44,12 @@ class Mapping {
   void reset() noexcept;
 
  private:
+  void take(Mapping& other) noexcept;
+
+  // The mapping's owner: a boost::interprocess::mapped_region, built in place so that Boost stays out of this header
+  // and a mapping costs no allocation. It exists exactly while data_ is not null; data_ and size_bytes_ are its range,
+  // beside it so that reading them needs no call.
+  alignas(std::uintptr_t) std::byte region_[4 * sizeof(std::uintptr_t)];
   std::byte* data_ = nullptr;
   std::size_t size_bytes_ = 0;
   Access access_ = Access::read_only;
