@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "failure_text.hpp"
+#include "../process/failure_text.hpp"
 #include "runrig/sync/killpoint.hpp"
 
 namespace runrig::detail {

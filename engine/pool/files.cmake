@@ -1,8 +1,6 @@
 set(engine_pool_sources
   pool/arena.cpp
-  pool/captures.cpp
   pool/control.cpp
-  pool/failure_text.cpp
   pool/launch.cpp
   pool/pool.cpp
   pool/segments.cpp

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "failure_text.hpp"
+#include "../process/failure_text.hpp"
 #include "pool_state.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -50,11 +50,8 @@ Launch PoolState::launch(const LaunchOptions& given, SliceBody body, const void*
     end_processes(std::chrono::milliseconds(0), valid_utf8(view.control->start_text.data()));
   }
   if (!template_pidfd) throw WorkerLost(0, 0, "launch on pool '" + options.name + "': " + end_reason);
-  if (given.trust_captures) {
-    captures.check_code(body);
-  } else {
-    captures.check(body, closure, closure_bytes, *options.arena);
-  }
+  captures.check_code(reinterpret_cast<std::uintptr_t>(body));
+  if (!given.trust_captures) check_captures(closure, closure_bytes);
   std::uint32_t epoch = current.epoch + 1;
   if (epoch == 0) ++epoch;  // 0 is "none"
   current = make_record(given, body, closure_bytes, epoch);
@@ -113,6 +110,15 @@ void PoolState::cancel(std::uint32_t epoch) noexcept {
 void PoolState::share_segment(SegmentId id) {
   const std::lock_guard guard(segments_mutex);
   segments.insert(id);
+}
+
+void PoolState::check_captures(const void* closure, std::size_t closure_bytes) const {
+  const CaptureCheck::Words words = {
+      "launch: the kernel's",
+      "capture numbers by value, pass arrays as arguments, and put shared data into the pool's arena"};
+  const Arena& arena = *options.arena;
+  captures.check_captures(words, {static_cast<const std::byte*>(closure), closure_bytes},
+                          [&arena](const void* address) { return arena.contains(address); });
 }
 
 }  // namespace detail

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "../process/child.hpp"
-#include "failure_text.hpp"
+#include "../process/failure_text.hpp"
 #include "pool_state.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"

@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include "captures.hpp"
+#include "../process/captures.hpp"
 #include "control.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/shm/handle.hpp"
@@ -66,6 +66,8 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   void settle_as_lost(const std::string& why) noexcept;
   void cancel(std::uint32_t epoch) noexcept;
   void share_segment(SegmentId id);
+  /// See CaptureCheck::check_captures().
+  void check_captures(const void* closure, std::size_t closure_bytes) const;
 
   PoolOptions options;
   const pid_t owner;

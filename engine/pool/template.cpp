@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "../process/child.hpp"
-#include "failure_text.hpp"
+#include "../process/failure_text.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "../process/child.hpp"
-#include "failure_text.hpp"
+#include "../process/failure_text.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
 #include "segments.hpp"

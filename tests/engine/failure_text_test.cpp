@@ -1,4 +1,4 @@
-#include "pool/failure_text.hpp"
+#include "process/failure_text.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -1,6 +1,5 @@
 #include "captures.hpp"
 
-#include <link.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -19,20 +18,15 @@ namespace {
 constexpr std::uintptr_t lowest_pointer = std::uintptr_t{1} << 44;
 constexpr std::uintptr_t highest_pointer = std::uintptr_t{1} << 47;
 
-struct ModuleCounts {
-  std::uint64_t loaded = 0;
-  std::uint64_t unloaded = 0;
-};
-
-ModuleCounts count_modules() {
-  ModuleCounts counts;
-  ::dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* out) {
-        *static_cast<ModuleCounts*>(out) = {info->dlpi_adds, info->dlpi_subs};
-        return 1;  // the counts are the same in each entry
-      },
-      &counts);
-  return counts;
+// Calls `visit(word, offset)` for each word that looks like a pointer, until that returns true.
+template <class Visit>
+bool any_pointer(std::span<const std::byte> closure, Visit visit) {
+  for (std::size_t offset = 0; offset + sizeof(std::uintptr_t) <= closure.size(); offset += sizeof(std::uintptr_t)) {
+    std::uintptr_t word = 0;
+    std::memcpy(&word, closure.data() + offset, sizeof word);
+    if (word >= lowest_pointer && word < highest_pointer && visit(word, offset)) return true;
+  }
+  return false;
 }
 
 // Whether anything is mapped there; far cheaper than reading all mappings.
@@ -76,32 +70,38 @@ std::vector<MappedRange> read_own_mappings() {
   return ranges;
 }
 
+bool may_hold_pointers(std::span<const std::byte> closure) noexcept {
+  return any_pointer(closure, [](std::uintptr_t, std::size_t) { return true; });
+}
+
 void CaptureCheck::take_snapshot() {
-  const ModuleCounts counts = count_modules();
-  modules_loaded_ = counts.loaded;
-  modules_unloaded_ = counts.unloaded;
+  foreign_ = false;
+  modules_ = count_modules();
   known_ = read_own_mappings();
-  // Private memory that may be written is a copy in the workers: the same address, other contents. So is anonymous
+  // Private memory that may be written is a copy in the children: the same address, other contents. So is anonymous
   // memory that happens to be read-only now.
   std::erase_if(known_, [](const MappedRange& range) {
     return !range.shared && (range.writable || range.path.empty() || range.path.front() == '[');
   });
 }
 
+void CaptureCheck::expect_foreign_layout() noexcept {
+  foreign_ = true;
+  known_.clear();
+}
+
 const MappedRange* CaptureCheck::find_known(std::uintptr_t address) const {
   const MappedRange* range = find(known_, address);
   if (range == nullptr) return nullptr;
-  const ModuleCounts counts = count_modules();
-  const bool same_modules = counts.loaded == modules_loaded_ && counts.unloaded == modules_unloaded_;
-  if (!range->shared && same_modules) return range;
+  if (!range->shared && count_modules() == modules_) return range;
   // Something else may lie there by now.
   const auto ranges = read_own_mappings();
   const MappedRange* now = find(ranges, address);
   return now != nullptr && now->shared == range->shared && now->what == range->what ? range : nullptr;
 }
 
-void CaptureCheck::check_code(SliceBody body) {
-  const MappedRange* range = find_known(reinterpret_cast<std::uintptr_t>(body));
+void CaptureCheck::check_code(std::uintptr_t code) const {
+  const MappedRange* range = find_known(code);
   if (range == nullptr || !range->executable) {
     throw std::logic_error(
         "launch: the kernel's code was loaded after the pool was made, so its workers do not have it; make the pool "
@@ -109,33 +109,25 @@ void CaptureCheck::check_code(SliceBody body) {
   }
 }
 
-void CaptureCheck::check_word(std::uintptr_t word, std::size_t offset) {
+void CaptureCheck::check_word(const Words& words, std::uintptr_t word, std::size_t offset) const {
   if (!is_mapped(word) || find_known(word) != nullptr) return;
   const auto ranges = read_own_mappings();
   const MappedRange* range = find(ranges, word);
   if (range == nullptr) return;
   const std::string where = range->path.empty() ? "private memory" : range->path;
-  throw std::logic_error(
-      "launch: the kernel's captures hold, at byte " + std::to_string(offset) + ", a pointer or reference into " +
-      where + " of this process, which " +
-      (range->shared ? "was mapped after the workers were made" : "the workers have as an old copy") +
-      "; capture numbers by value, pass arrays as arguments, and put shared data into the pool's arena");
+  const char* const why = foreign_        ? "means nothing in a process that executes the program anew"
+                          : range->shared ? "was mapped after the workers were made"
+                                          : "its children have as a copy of their own";
+  throw std::logic_error(std::string(words.subject) + " captures hold, at byte " + std::to_string(offset) +
+                         ", a pointer or reference into " + where + " of this process, which " + why + "; " +
+                         std::string(words.advice));
 }
 
-void CaptureCheck::check(SliceBody body, const void* closure, std::size_t closure_bytes, const Arena& arena) {
-  check_code(body);
-  check_captures(closure, closure_bytes, arena);
-}
-
-void CaptureCheck::check_captures(const void* closure, std::size_t closure_bytes, const Arena& arena) {
-  const auto* bytes = static_cast<const std::byte*>(closure);
-  for (std::size_t offset = 0; offset + sizeof(std::uintptr_t) <= closure_bytes; offset += sizeof(std::uintptr_t)) {
-    std::uintptr_t word = 0;
-    std::memcpy(&word, bytes + offset, sizeof word);
-    if (word < lowest_pointer || word >= highest_pointer) continue;
-    if (arena.contains(reinterpret_cast<const void*>(word))) continue;
-    check_word(word, offset);
-  }
+void CaptureCheck::check_captures(const Words& words, std::span<const std::byte> closure, const Shared& shared) const {
+  (void)any_pointer(closure, [&](std::uintptr_t word, std::size_t offset) {
+    if (!shared || !shared(reinterpret_cast<const void*>(word))) check_word(words, word, offset);
+    return false;
+  });
 }
 
 }  // namespace runrig::detail
