@@ -9,7 +9,7 @@
 #include "cursor.hpp"
 #include "globals.hpp"
 #include "key_index.hpp"
-#include "opcodes.hpp"
+#include "runrig/channel/opcodes.hpp"
 #include "runrig/channel/pickle.hpp"
 
 namespace runrig::pickle::detail {

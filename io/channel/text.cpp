@@ -1,6 +1,7 @@
 #include "text.hpp"
 
 #include <array>
+#include <cstring>
 
 #include "runrig/channel/object.hpp"
 
@@ -8,6 +9,7 @@ namespace runrig::pickle {
 namespace detail {
 namespace {
 constexpr std::uint32_t tail_of(char byte) noexcept { return static_cast<unsigned char>(byte) & 0x3FU; }
+constexpr bool is_surrogate(std::uint32_t code) noexcept { return code >= 0xD800U && code <= 0xDFFFU; }
 constexpr bool is_tail(char byte) noexcept { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; }
 }  // namespace
 
@@ -47,6 +49,23 @@ void append_character(std::string& out, std::uint32_t code) {
   }
 }
 
+bool is_plain_text(std::string_view text) noexcept {
+  // Nearly all text is ASCII: looked at by words.
+  while (!text.empty()) {
+    std::uint64_t word = 0;
+    while (text.size() >= sizeof word) {
+      std::memcpy(&word, text.data(), sizeof word);
+      if ((word & 0x8080808080808080U) != 0) break;
+      text.remove_prefix(sizeof word);
+    }
+    if (text.empty()) break;
+    const Character character = first_character(text);
+    if (character.bytes == 0 || is_surrogate(character.code)) return false;
+    text.remove_prefix(character.bytes);
+  }
+  return true;
+}
+
 std::string printable(std::string_view text) {
   constexpr std::size_t longest = 80;
   constexpr std::string_view digits = "0123456789abcdef";
@@ -76,7 +95,6 @@ bool is_text(std::string_view text) noexcept {
 
 namespace {
 constexpr std::uint32_t escape_base = 0xDC00U;  // byte b becomes U+DC00 + b; only b >= 0x80 needs it
-constexpr bool is_surrogate(std::uint32_t code) noexcept { return code >= 0xD800U && code <= 0xDFFFU; }
 }  // namespace
 
 std::string escape_text(std::string_view bytes) {
@@ -84,7 +102,8 @@ std::string escape_text(std::string_view bytes) {
   result.reserve(bytes.size());
   while (!bytes.empty()) {
     const auto character = detail::first_character(bytes);
-    if (character.bytes == 0 || is_surrogate(character.code)) {  // as Python: bytes of a surrogate are escaped, too
+    if (character.bytes == 0 ||
+        detail::is_surrogate(character.code)) {  // as Python: bytes of a surrogate are escaped, too
       detail::append_character(result, escape_base + static_cast<unsigned char>(bytes.front()));
       bytes.remove_prefix(1);
     } else {

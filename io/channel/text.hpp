@@ -15,6 +15,9 @@ struct Character {
 };
 [[nodiscard]] Character first_character(std::string_view text) noexcept;
 
+/// True if `text` is UTF-8 without surrogates: what escape_text() leaves as it is.
+[[nodiscard]] bool is_plain_text(std::string_view text) noexcept;
+
 /// Appends the UTF-8 of a code point up to U+10FFFF.
 void append_character(std::string& out, std::uint32_t code);
 

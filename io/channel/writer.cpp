@@ -5,8 +5,9 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "nested.hpp"
 #include "node.hpp"
-#include "opcodes.hpp"
+#include "runrig/channel/opcodes.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -25,7 +26,7 @@ constexpr std::size_t batch = 1000;  // elements per APPENDS: bounds the reader'
 /// Adds a pickle's bytes to `out`.
 class Writer {
  public:
-  Writer(std::vector<std::byte>& out, int protocol) : out_(out), protocol_(protocol) {}
+  Writer(std::vector<std::byte>& out, int protocol) : out_(out), protocol_(protocol), framed_(protocol >= 4) {}
 
   void run(const Object& object) {
     put(Op::proto);
@@ -34,6 +35,13 @@ class Writer {
     save(object, 0);
     put(Op::stop);
     end_frame();
+  }
+  /// Only what makes `object`, as part of a pickle whose memo has `memo_count` entries. Returns how many it adds.
+  std::uint32_t run_nested(const Object& object, std::uint32_t memo_count) {
+    framed_ = false;
+    memo_base_ = memo_count;
+    save(object, 0);
+    return static_cast<std::uint32_t>(memo_.size());
   }
 
  private:
@@ -48,13 +56,13 @@ class Writer {
 
   // Frames, from protocol 4 on. A large payload lies between two of them, so that a reader can take it in one piece.
   void begin_frame() {
-    if (protocol_ < 4) return;
+    if (!framed_) return;
     frame_start_ = out_.size();
     put(Op::frame);
     put_number(std::uint64_t{0});
   }
   void end_frame() {
-    if (protocol_ < 4) return;
+    if (!framed_) return;
     const std::size_t content = frame_start_ + frame_header_bytes;
     const std::uint64_t length = out_.size() - content;
     if (length < least_frame_bytes) {
@@ -65,13 +73,13 @@ class Writer {
     }
   }
   void end_large_frame() {
-    if (protocol_ < 4 || out_.size() - frame_start_ < frame_bytes) return;
+    if (!framed_ || out_.size() - frame_start_ < frame_bytes) return;
     end_frame();
     begin_frame();
   }
   template <class Length>
   void put_payload(Op op, Length length, std::span<const std::byte> payload) {
-    const bool alone = protocol_ >= 4 && payload.size() >= frame_bytes;
+    const bool alone = framed_ && payload.size() >= frame_bytes;
     if (alone) end_frame();
     put(op);
     put_number(length);
@@ -113,6 +121,8 @@ class Writer {
 
   std::vector<std::byte>& out_;
   const int protocol_;
+  bool framed_;
+  std::uint32_t memo_base_ = 0;
   std::size_t frame_start_ = 0;
   std::unordered_map<const Node*, std::uint32_t> memo_;
   // A tuple comes into the memo only after its elements. While one is open that its elements may mention, all of them
@@ -214,7 +224,7 @@ void Writer::memoize(const Object& object) {
   const auto node = Access::node(object);
   const bool alone = Access::use_count(object) <= 2;  // `object` and `node`
   if (alone && !node->weakly_referenced && open_recursive_tuples_ == 0) return;
-  const auto index = static_cast<std::uint32_t>(memo_.size());
+  const auto index = memo_base_ + static_cast<std::uint32_t>(memo_.size());
   memo_.emplace(node.get(), index);
   if (protocol_ >= 4) {
     put(Op::memoize);
@@ -466,6 +476,10 @@ void Writer::save_set(const Object& set, std::size_t depth) {
 }
 
 }  // namespace
+
+std::uint32_t detail::dump_nested(std::vector<std::byte>& out, const Object& object, std::uint32_t memo_count) {
+  return Writer(out, default_protocol).run_nested(object, memo_count);
+}
 
 void dumps_to(std::vector<std::byte>& out, const Object& object, int protocol) {
   if (protocol < 2 || protocol > default_protocol) {

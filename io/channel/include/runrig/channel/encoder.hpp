@@ -1,0 +1,96 @@
+#pragma once
+
+#include <array>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "runrig/channel/object.hpp"
+#include "runrig/channel/opcodes.hpp"
+
+namespace runrig::pickle {
+
+/// Writes one pickle of protocol 5, value by value, without an Object in between: what Transfer<T>::write() is given.
+///
+/// A container is begun and ended around its elements; every begin has its end. What is written reads back with the
+/// Decoder's function of the same name, and with Python's pickle module as the type that is named here.
+///
+/// The bytes go to the end of a vector, or into memory of fixed size, such as a slot in shared memory. There, what does
+/// not fit is counted and dropped, so that finish() tells how much room it takes.
+class Encoder {
+ public:
+  /// Appends. Memory that `out` has already is used first; until finish(), its size is not to be relied on. `out` is as
+  /// before if finish() is not reached.
+  explicit Encoder(std::vector<std::byte>& out);
+  explicit Encoder(std::span<std::byte> room) noexcept;
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+  ~Encoder();
+
+  /// Ends the pickle; nothing may follow. Returns its length in bytes: if that is more than the room, what lies there
+  /// is of no use.
+  std::size_t finish();
+
+  void none() { put_op(detail::Op::none); }
+  void boolean(bool value) { put_op(value ? detail::Op::newtrue : detail::Op::newfalse); }
+  void integer(std::int64_t value);
+  void integer_unsigned(std::uint64_t value);
+  void big_int(const BigInt& value);
+  /// A float.
+  void real(double value);
+  void complex(std::complex<double> value);
+  /// A str. Text that is not UTF-8 is sent as escape_text() has it, and comes back as it was.
+  void text(std::string_view text);
+  void bytes(std::span<const std::byte> bytes);
+  /// Anything. Throws as dumps() does.
+  void object(const Object& object);
+
+  /// The number of elements is the same at both ends and is not sent.
+  void begin_tuple(std::size_t elements) { put_op(elements == 0 ? detail::Op::empty_tuple : detail::Op::mark); }
+  void end_tuple(std::size_t elements) {
+    if (elements != 0) put_op(detail::Op::tuple);
+  }
+  void begin_list() { put_ops(detail::Op::empty_list, detail::Op::mark); }
+  void end_list() { put_op(detail::Op::appends); }
+  /// Its elements are key, value, key, value ... The keys must be hashable in Python: no lists, dicts, sets.
+  void begin_dict() { put_ops(detail::Op::empty_dict, detail::Op::mark); }
+  void end_dict() { put_op(detail::Op::setitems); }
+  void begin_set() { put_ops(detail::Op::empty_set, detail::Op::mark); }
+  void end_set() { put_op(detail::Op::additems); }
+
+ private:
+  static constexpr std::size_t longest_scalar = 16;
+
+  void put_op(detail::Op op) {
+    const auto byte = static_cast<std::byte>(op);
+    put(&byte, 1);
+  }
+  void put_ops(detail::Op first, detail::Op second) {
+    const std::array<std::byte, 2> bytes{static_cast<std::byte>(first), static_cast<std::byte>(second)};
+    put(bytes.data(), bytes.size());
+  }
+  void put(const std::byte* bytes, std::size_t count) {
+    if (count > static_cast<std::size_t>(end_ - at_)) return put_beyond({bytes, count});
+    std::memcpy(at_, bytes, count);
+    at_ += count;
+  }
+  template <class T>
+  void put_scalar(detail::Op op, T value);
+  void put_payload(detail::Op tiny, detail::Op small, detail::Op large, std::span<const std::byte> payload);
+  void put_beyond(std::span<const std::byte> bytes);
+
+  std::byte* at_ = nullptr;
+  std::byte* end_ = nullptr;
+  std::byte* begin_ = nullptr;             // of the room; unused with a vector
+  std::vector<std::byte>* out_ = nullptr;  // null: a fixed room
+  std::size_t out_before_ = 0;             // its size at the beginning
+  std::size_t dropped_ = 0;                // bytes that did not fit
+  std::uint32_t memo_count_ = 0;           // of all objects so far
+  bool finished_ = false;
+};
+
+}  // namespace runrig::pickle

@@ -1,0 +1,163 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "runrig/channel/pickle.hpp"
+#include "runrig/channel/transfer_containers.hpp"
+#include "runrig/channel/transfer_types.hpp"
+
+/// C++ values as pickles, straight to bytes and back: how arguments and results cross between processes. Python's
+/// pickle module reads what is written, and what it writes of the same shape (a tuple for a struct, a list for a
+/// vector, ...) is read, whatever the protocol.
+namespace runrig {
+
+namespace detail {
+
+template <class T>
+concept Callable = requires {
+  &T::operator();
+};
+
+}  // namespace detail
+
+/// Fails to compile, and says why, unless T is Transferable.
+template <class T>
+constexpr void require_transferable() {
+  using Sent = std::decay_t<T>;
+  static_assert(
+      !std::is_pointer_v<Sent> || Transferable<Sent> || std::is_function_v<std::remove_pointer_t<Sent>>,
+      "what is sent to another process must be Transferable: a raw pointer means nothing there. Send the value "
+      "itself, or something in shared memory: SharedMemory, NdArray, Value, Array, Shared<T>");
+  static_assert(
+      !std::is_function_v<std::remove_pointer_t<Sent>> && !detail::Callable<Sent>,
+      "what is sent to another process must be Transferable: a function, lambda or std::function is not. It can "
+      "be what is called there, but not an argument or a result");
+  static_assert(!std::is_same_v<Sent, long double>,
+                "what is sent to another process must be Transferable: a long double is not, since Python's float does "
+                "not hold it. Send a double");
+  if constexpr (!std::is_pointer_v<Sent> && !detail::Callable<Sent> && !std::is_same_v<Sent, long double>) {
+    static_assert(
+        Transferable<Sent>,
+        "what is sent to another process must be Transferable: numbers, enums, strings, containers of such, "
+        "structs with only public fields of such (at most 32, no base classes), and handles of shared memory. "
+        "Raw pointers, references, smart pointers, functions and types with private members are not. For a "
+        "trivially copyable type without pointers declare runrig::transfers_as_bytes<T> = true; for others "
+        "specialise runrig::Transfer<T>");
+  }
+}
+
+namespace pickle {
+
+/// For bytes from other processes of this program: no bounds but the memory there is.
+inline constexpr Limits unlimited{.max_bytes = SIZE_MAX, .max_memory = SIZE_MAX};
+
+/// Appends one whole pickle of `value`, in protocol 5. `out` is as before if this throws. Memory that `out` has is used
+/// first.
+template <class T>
+void encode(std::vector<std::byte>& out, const T& value) {
+  require_transferable<const T&>();
+  if constexpr (Transferable<const T&>) {
+    Encoder encoder(out);
+    Transfer<std::decay_t<const T&>>::write(encoder, value);
+    encoder.finish();
+  }
+}
+/// The same into memory of fixed size, without any allocation (except for an Object). Returns how many bytes the pickle
+/// takes: if that is more than `room` has, what lies there is of no use.
+template <class T>
+[[nodiscard]] std::size_t encode_to(std::span<std::byte> room, const T& value) {
+  require_transferable<const T&>();
+  if constexpr (Transferable<const T&>) {
+    Encoder encoder(room);
+    Transfer<std::decay_t<const T&>>::write(encoder, value);
+    return encoder.finish();
+  }
+}
+
+namespace detail {
+template <class... T>
+void write_tuple(Encoder& encoder, const T&... values) {
+  encoder.begin_tuple(sizeof...(T));
+  (Transfer<std::decay_t<const T&>>::write(encoder, values), ...);
+  encoder.end_tuple(sizeof...(T));
+}
+
+/// What `read` makes of the one value in `bytes`: directly, or if an Encoder would have written something else, through
+/// an Object.
+template <class Read>
+auto decode_with(std::span<const std::byte> bytes, const Limits& limits, const Read& read) {
+  std::optional<std::size_t> failed_at;
+  if (Decoder::takes(bytes, limits)) {
+    try {
+      Decoder decoder(bytes, limits);
+      auto value = read(decoder);
+      decoder.finish();
+      return value;
+    } catch (const Unexpected& found) {
+      failed_at = found.byte;
+    }
+  }
+  Decoder decoder(loads(bytes, limits), limits, bytes.size(), failed_at);
+  return read(decoder);
+}
+}  // namespace detail
+
+/// One pickle: a tuple of the values.
+template <class... T>
+void encode_tuple(std::vector<std::byte>& out, const T&... values) {
+  (require_transferable<const T&>(), ...);
+  if constexpr ((Transferable<const T&> && ...)) {
+    Encoder encoder(out);
+    detail::write_tuple(encoder, values...);
+    encoder.finish();
+  }
+}
+template <class... T>
+[[nodiscard]] std::size_t encode_tuple_to(std::span<std::byte> room, const T&... values) {
+  (require_transferable<const T&>(), ...);
+  if constexpr ((Transferable<const T&> && ...)) {
+    Encoder encoder(room);
+    detail::write_tuple(encoder, values...);
+    return encoder.finish();
+  }
+}
+
+/// The value in one pickle, which must fill `bytes` exactly. What encode() wrote is read at once; any other pickle of a
+/// value of that shape through an Object (see loads()). The bytes may be hostile: throws FormatError, which says where
+/// and what, and whatever the attach() of a handle throws.
+template <class T>
+[[nodiscard]] Received<T> decode(std::span<const std::byte> bytes, const Limits& limits = {}) {
+  using Sent = std::decay_t<T>;
+  if constexpr (std::is_same_v<Sent, Object>) {
+    return loads(bytes, limits);
+  } else {
+    return detail::decode_with(bytes, limits, [](Decoder& decoder) { return Transfer<Sent>::read(decoder); });
+  }
+}
+template <class... T>
+[[nodiscard]] std::tuple<Received<T>...> decode_tuple(std::span<const std::byte> bytes, const Limits& limits = {}) {
+  return detail::decode_with(bytes, limits,
+                             [](Decoder& decoder) { return Transfer<std::tuple<std::decay_t<T>...>>::read(decoder); });
+}
+
+/// The same values as Objects and back. from_object() throws FormatError if `object` is of another shape.
+template <class T>
+[[nodiscard]] Object to_object(const T& value) {
+  std::vector<std::byte> bytes;
+  encode(bytes, value);
+  return loads(bytes, unlimited);
+}
+template <class T>
+[[nodiscard]] Received<T> from_object(const Object& object, const Limits& limits = unlimited) {
+  Decoder decoder(object, limits, 0, std::nullopt);
+  return Transfer<std::decay_t<T>>::read(decoder);
+}
+
+}  // namespace pickle
+}  // namespace runrig

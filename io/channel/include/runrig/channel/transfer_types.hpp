@@ -1,0 +1,430 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <complex>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "runrig/channel/aggregate_fields.hpp"
+#include "runrig/channel/decoder.hpp"
+#include "runrig/channel/encoder.hpp"
+
+/// How values of single types cross between processes. See transfer.hpp.
+namespace runrig {
+
+/// Specialise as true for a trivially copyable struct or union that is no aggregate of transferable fields: its bytes
+/// travel as they are. For types without pointers, between programs built alike.
+template <class T>
+inline constexpr bool transfers_as_bytes = false;
+
+/// How a T crosses. Specialise for types of your own:
+///
+///     template <>
+///     struct runrig::Transfer<Fraction> {
+///       static void write(pickle::Encoder& encoder, const Fraction& value);
+///       static Fraction read(pickle::Decoder& decoder);   // or another type that it arrives as
+///       static constexpr bool hashable = true;            // if Python can hash what is written: for keys of maps
+///     };
+///
+/// read() takes what write() put, in that order. It must not rely on the bytes: they may come from anywhere.
+template <class T>
+struct Transfer {};
+
+namespace detail {
+template <class T>
+concept HasTransfer = requires(pickle::Encoder& encoder, pickle::Decoder& decoder, const T& value) {
+  Transfer<T>::write(encoder, value);
+  Transfer<T>::read(decoder);
+};
+}  // namespace detail
+
+/// What can be sent to another process: bool, char, integers, float and double, enums, std::complex; std::string,
+/// string_view, const char*, std::filesystem::path; vector, span, array, tuple, pair, optional, variant, maps and sets
+/// of such; chrono durations; pickle::Object and its kin; aggregates of such with up to 32 fields; types declared
+/// transfers_as_bytes; and whatever has `handle()` and a static `attach(handle)`, as the objects in shared memory do.
+/// References and const do not count: the value is sent.
+template <class T>
+concept Transferable = detail::HasTransfer<std::decay_t<T>>;
+
+/// What arrives when a T is sent: T itself, except that what does not own its value arrives as what does: a
+/// string_view or const char* as std::string, a span as vector, an NdView as OwnedView (transfer_shm.hpp).
+template <class T>
+using Received = decltype(Transfer<std::decay_t<T>>::read(std::declval<pickle::Decoder&>()));
+
+namespace detail {
+/// Arrives as what it is.
+template <class T>
+concept Owning = HasTransfer<T> && std::is_same_v<Received<T>, T>;
+template <class T>
+inline constexpr bool hashable = false;
+template <class T>
+requires requires { Transfer<T>::hashable; }
+inline constexpr bool hashable<T> = Transfer<T>::hashable;
+/// Can be a key of a dict or a member of a set, in Python.
+template <class T>
+concept Key = Owning<T> && hashable<T>;
+
+template <class T>
+concept PlainInteger = std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char>;
+template <class T>
+concept PlainReal = std::same_as<T, float> || std::same_as<T, double>;
+/// Elements whose arrays travel as Python's bytes.
+template <class T>
+concept ByteLike = std::same_as<T, std::byte> || std::same_as<T, unsigned char> || std::same_as<T, char>;
+}  // namespace detail
+
+/// A bool.
+template <>
+struct Transfer<bool> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, bool value) { encoder.boolean(value); }
+  static bool read(pickle::Decoder& decoder) { return decoder.boolean(); }
+};
+
+/// Bytes of length one, as in Python's ctypes (c_char) and struct ('c'): a char need not be a character by itself.
+template <>
+struct Transfer<char> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, char value) { encoder.bytes(std::as_bytes(std::span(&value, 1))); }
+  static char read(pickle::Decoder& decoder) {
+    const auto bytes = decoder.bytes();
+    if (bytes.size() != 1) decoder.fail("expected one byte, found " + std::to_string(bytes.size()));
+    return static_cast<char>(bytes[0]);
+  }
+};
+
+/// An int; one that does not fit is refused by its number.
+template <detail::PlainInteger T>
+struct Transfer<T> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, T value) {
+    if constexpr (std::is_signed_v<T> || sizeof(T) < sizeof(std::int64_t)) {
+      encoder.integer(static_cast<std::int64_t>(value));
+    } else {
+      encoder.integer_unsigned(value);
+    }
+  }
+  static T read(pickle::Decoder& decoder) { return decoder.integer<T>(); }
+};
+
+/// A float; an int is read as one. (No long double: Python's float does not hold it.)
+template <detail::PlainReal T>
+struct Transfer<T> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, T value) { encoder.real(static_cast<double>(value)); }
+  static T read(pickle::Decoder& decoder) {
+    const double value = decoder.real();
+    if constexpr (std::same_as<T, float>) {
+      if (std::isfinite(value) && std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) {
+        decoder.fail(std::to_string(value) + " does not fit into a float of 32 bits");
+      }
+    }
+    return static_cast<T>(value);
+  }
+};
+
+/// Its number.
+template <class T>
+requires std::is_enum_v<T>
+struct Transfer<T> {
+  using Number = std::underlying_type_t<T>;
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, T value) { Transfer<Number>::write(encoder, static_cast<Number>(value)); }
+  static T read(pickle::Decoder& decoder) { return static_cast<T>(Transfer<Number>::read(decoder)); }
+};
+
+template <detail::PlainReal T>
+struct Transfer<std::complex<T>> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, std::complex<T> value) { encoder.complex(std::complex<double>(value)); }
+  static std::complex<T> read(pickle::Decoder& decoder) { return std::complex<T>(decoder.complex()); }
+};
+
+/// A str. Any bytes come back as they were, but what is not UTF-8 is of use to Python as a file's name only: it
+/// arrives there as os.fsdecode() gives it.
+template <>
+struct Transfer<std::string> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const std::string& value) { encoder.text(value); }
+  static std::string read(pickle::Decoder& decoder) { return decoder.text(); }
+};
+template <>
+struct Transfer<std::string_view> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, std::string_view value) { encoder.text(value); }
+  static std::string read(pickle::Decoder& decoder) { return decoder.text(); }
+};
+template <>
+struct Transfer<const char*> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const char* value) {
+    if (value == nullptr) throw std::logic_error("a null const char* is no text to send");
+    encoder.text(value);
+  }
+  static std::string read(pickle::Decoder& decoder) { return decoder.text(); }
+};
+
+namespace detail {
+template <class T>
+struct NoneTransfer {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, T) { encoder.none(); }
+  static T read(pickle::Decoder& decoder) {
+    decoder.none();
+    return T{};
+  }
+};
+}  // namespace detail
+/// None.
+template <>
+struct Transfer<std::monostate> : detail::NoneTransfer<std::monostate> {};
+template <>
+struct Transfer<std::nullptr_t> : detail::NoneTransfer<std::nullptr_t> {};
+
+/// Whatever it is. (Reading takes a way through Objects for the whole pickle that it is part of.)
+template <>
+struct Transfer<pickle::Object> {
+  static void write(pickle::Encoder& encoder, const pickle::Object& value) { encoder.object(value); }
+  static pickle::Object read(pickle::Decoder& decoder) { return decoder.object(); }
+};
+template <>
+struct Transfer<pickle::BigInt> {
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const pickle::BigInt& value) { encoder.big_int(value); }
+  static pickle::BigInt read(pickle::Decoder& decoder) { return decoder.big_int(); }
+};
+/// A numpy.ndarray.
+template <>
+struct Transfer<pickle::NdBuffer> {
+  static void write(pickle::Encoder& encoder, const pickle::NdBuffer& value) { encoder.object(value); }
+  static pickle::NdBuffer read(pickle::Decoder& decoder);
+};
+
+/// The count, in the unit that the type has at both ends: an int or a float.
+template <class Number, class Period>
+requires detail::Owning<Number>
+struct Transfer<std::chrono::duration<Number, Period>> {
+  using T = std::chrono::duration<Number, Period>;
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const T& value) { Transfer<Number>::write(encoder, value.count()); }
+  static T read(pickle::Decoder& decoder) { return T(Transfer<Number>::read(decoder)); }
+};
+/// The time since the clock's beginning, which for steady_clock is the machine's start.
+template <class Clock, class Duration>
+requires detail::Owning<Duration>
+struct Transfer<std::chrono::time_point<Clock, Duration>> {
+  using T = std::chrono::time_point<Clock, Duration>;
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const T& value) {
+    Transfer<Duration>::write(encoder, value.time_since_epoch());
+  }
+  static T read(pickle::Decoder& decoder) { return T(Transfer<Duration>::read(decoder)); }
+};
+
+/// A tuple.
+template <detail::HasTransfer... T>
+struct Transfer<std::tuple<T...>> {
+  static constexpr bool hashable = (detail::hashable<T> && ...);
+  static void write(pickle::Encoder& encoder, const std::tuple<T...>& value) {
+    encoder.begin_tuple(sizeof...(T));
+    std::apply([&](const T&... each) { (Transfer<T>::write(encoder, each), ...); }, value);
+    encoder.end_tuple(sizeof...(T));
+  }
+  static std::tuple<Received<T>...> read(pickle::Decoder& decoder) {
+    decoder.begin_tuple(sizeof...(T));
+    std::tuple<Received<T>...> value{Transfer<T>::read(decoder)...};  // braces: from left to right
+    decoder.end_tuple(sizeof...(T));
+    return value;
+  }
+};
+template <detail::HasTransfer A, detail::HasTransfer B>
+struct Transfer<std::pair<A, B>> {
+  static constexpr bool hashable = detail::hashable<A> && detail::hashable<B>;
+  static void write(pickle::Encoder& encoder, const std::pair<A, B>& value) {
+    encoder.begin_tuple(2);
+    Transfer<A>::write(encoder, value.first);
+    Transfer<B>::write(encoder, value.second);
+    encoder.end_tuple(2);
+  }
+  static std::pair<Received<A>, Received<B>> read(pickle::Decoder& decoder) {
+    decoder.begin_tuple(2);
+    std::pair<Received<A>, Received<B>> value{Transfer<A>::read(decoder), Transfer<B>::read(decoder)};
+    decoder.end_tuple(2);
+    return value;
+  }
+};
+
+/// A tuple; of bytes and chars, bytes.
+template <class T, std::size_t Count>
+requires detail::Owning<T>
+struct Transfer<std::array<T, Count>> {
+  static constexpr bool hashable = detail::hashable<T>;
+  static void write(pickle::Encoder& encoder, const std::array<T, Count>& value) {
+    if constexpr (detail::ByteLike<T>) {
+      encoder.bytes(std::as_bytes(std::span(value)));
+    } else {
+      encoder.begin_tuple(Count);
+      for (const T& each : value) Transfer<T>::write(encoder, each);
+      encoder.end_tuple(Count);
+    }
+  }
+  static std::array<T, Count> read(pickle::Decoder& decoder) {
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      if constexpr (detail::ByteLike<T>) {
+        const auto bytes = decoder.bytes();
+        if (bytes.size() != Count) {
+          decoder.fail("expected " + std::to_string(Count) + " bytes, found " + std::to_string(bytes.size()));
+        }
+        return std::array<T, Count>{static_cast<T>(bytes[I])...};
+      } else {
+        decoder.begin_tuple(Count);
+        std::array<T, Count> value{(static_cast<void>(I), Transfer<T>::read(decoder))...};
+        decoder.end_tuple(Count);
+        return value;
+      }
+    }
+    (std::make_index_sequence<Count>{});
+  }
+};
+
+namespace detail {
+
+/// Bytes of a trivially copyable value that is read back from as many.
+template <class T>
+void write_bytes(pickle::Encoder& encoder, const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>, "only the bytes of trivially copyable types can travel");
+  encoder.bytes(std::as_bytes(std::span(&value, 1)));
+}
+template <class T>
+T read_bytes(pickle::Decoder& decoder) {
+  const auto bytes = decoder.bytes();
+  if (bytes.size() != sizeof(T)) {
+    decoder.fail("expected a value of " + std::to_string(sizeof(T)) + " bytes, found " + std::to_string(bytes.size()));
+  }
+  alignas(T) std::array<std::byte, sizeof(T)> copy;
+  std::memcpy(copy.data(), bytes.data(), copy.size());
+  return std::bit_cast<T>(copy);
+}
+
+/// Named by a plain value from which another process makes the same again.
+template <class T>
+concept HasHandle = std::is_class_v<T> && !transfers_as_bytes<T> && requires(const T& value) {
+  { T::attach(value.handle()) } -> std::same_as<T>;
+  requires std::is_trivially_copyable_v<decltype(value.handle())> && std::is_class_v<decltype(value.handle())>;
+};
+
+template <class T>
+concept Field = (std::is_array_v<T> && HasTransfer<std::remove_all_extents_t<T>> &&
+                 std::is_same_v<Received<std::remove_all_extents_t<T>>, std::remove_all_extents_t<T>>) ||
+                Owning<T>;
+template <class T>
+inline constexpr bool all_fields = false;
+template <class... T>
+inline constexpr bool all_fields<TypeList<T...>> = (Field<std::remove_const_t<T>> && ...);
+template <class T>
+inline constexpr bool hashable_fields = false;
+template <class... T>
+inline constexpr bool hashable_fields<TypeList<T...>> =
+    ((hashable<std::remove_const_t<std::remove_all_extents_t<T>>>)&&...);
+template <class T>
+inline constexpr bool any_array = false;
+template <class... T>
+inline constexpr bool any_array<TypeList<T...>> = (std::is_array_v<T> || ...);
+template <class T>
+inline constexpr bool any_const = false;
+template <class... T>
+inline constexpr bool any_const<TypeList<T...>> = (std::is_const_v<std::remove_all_extents_t<T>> || ...);
+
+template <class T>
+concept TransferableAggregate =
+    !transfers_as_bytes<T> && !HasHandle<T> && Decomposable<T> && all_fields<FieldTypes<T>> &&
+    // Arrays have to be filled after the whole is made.
+    !(any_array<FieldTypes<T>> && any_const<FieldTypes<T>>);
+
+template <class T>
+void write_field(pickle::Encoder& encoder, const T& field) {
+  if constexpr (!std::is_array_v<T>) {
+    Transfer<T>::write(encoder, field);
+  } else if constexpr (ByteLike<std::remove_extent_t<T>>) {
+    encoder.bytes(std::as_bytes(std::span(field)));
+  } else {
+    encoder.begin_tuple(std::extent_v<T>);
+    for (const auto& each : field) write_field(encoder, each);
+    encoder.end_tuple(std::extent_v<T>);
+  }
+}
+template <class T>
+void read_field(pickle::Decoder& decoder, T& field) {
+  if constexpr (!std::is_array_v<T>) {
+    field = Transfer<T>::read(decoder);
+  } else if constexpr (ByteLike<std::remove_extent_t<T>>) {
+    const auto bytes = decoder.bytes();
+    if (bytes.size() != sizeof field) {
+      decoder.fail("expected " + std::to_string(sizeof field) + " bytes, found " + std::to_string(bytes.size()));
+    }
+    std::memcpy(&field, bytes.data(), sizeof field);
+  } else {
+    decoder.begin_tuple(std::extent_v<T>);
+    for (auto& each : field) read_field(decoder, each);
+    decoder.end_tuple(std::extent_v<T>);
+  }
+}
+template <class Whole, class... T>
+Whole read_fields([[maybe_unused]] pickle::Decoder& decoder, TypeList<T...> types) {
+  if constexpr (any_array<decltype(types)>) {  // which cannot be initialised from a value
+    Whole whole{};
+    visit_fields(whole, [&](auto, auto&... field) { (read_field(decoder, field), ...); });
+    return whole;
+  } else {
+    return Whole{Transfer<std::remove_const_t<T>>::read(decoder)...};
+  }
+}
+
+}  // namespace detail
+
+/// Its handle, as bytes. What arrives is what attach() makes of it, which looks at it first.
+template <detail::HasHandle T>
+struct Transfer<T> {
+  static void write(pickle::Encoder& encoder, const T& value) { detail::write_bytes(encoder, value.handle()); }
+  static T read(pickle::Decoder& decoder) {
+    return T::attach(detail::read_bytes<decltype(std::declval<const T&>().handle())>(decoder));
+  }
+};
+
+template <class T>
+requires(transfers_as_bytes<T> && (std::is_class_v<T> || std::is_union_v<T>)) struct Transfer<T> {
+  static void write(pickle::Encoder& encoder, const T& value) { detail::write_bytes(encoder, value); }
+  static T read(pickle::Decoder& decoder) { return detail::read_bytes<T>(decoder); }
+};
+
+/// A tuple of its fields; arrays in it are tuples again, of bytes and chars they are bytes.
+template <detail::TransferableAggregate T>
+struct Transfer<T> {
+  static constexpr bool hashable = detail::hashable_fields<detail::FieldTypes<T>>;
+  static void write(pickle::Encoder& encoder, const T& value) {
+    encoder.begin_tuple(detail::field_count<T>);
+    detail::visit_fields(value, [&](auto, const auto&... field) { (detail::write_field(encoder, field), ...); });
+    encoder.end_tuple(detail::field_count<T>);
+  }
+  static T read(pickle::Decoder& decoder) {
+    decoder.begin_tuple(detail::field_count<T>);
+    T value = detail::read_fields<T>(decoder, detail::FieldTypes<T>{});
+    decoder.end_tuple(detail::field_count<T>);
+    return value;
+  }
+};
+
+}  // namespace runrig
