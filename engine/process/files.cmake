@@ -1,8 +1,12 @@
 set(engine_process_sources
+  process/call.cpp
   process/captures.cpp
   process/child.cpp
+  process/code.cpp
   process/failure_text.cpp
   process/machine.cpp
   process/modules.cpp)
 set(engine_process_headers
+  include/runrig/engine/call.hpp
+  include/runrig/engine/code.hpp
   include/runrig/engine/machine.hpp)
