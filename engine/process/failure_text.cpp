@@ -35,12 +35,6 @@ std::size_t sequence_length(std::string_view text) {
   return 0;
 }
 
-std::string demangled(const char* name) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
-  return status == 0 && text ? text.get() : name;
-}
-
 void append_nested(const std::exception& error, std::string& text, int depth) {
   constexpr int deepest = 8;
   const auto* nested = dynamic_cast<const std::nested_exception*>(&error);
@@ -71,6 +65,12 @@ std::string valid_utf8(std::string_view text) {
     text.remove_prefix(length == 0 ? 1 : length);
   }
   return valid;
+}
+
+std::string demangled(const char* name) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
+  return status == 0 && text ? text.get() : name;
 }
 
 std::string signal_name(int signal) {

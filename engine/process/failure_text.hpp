@@ -9,6 +9,9 @@ namespace runrig::detail {
 /// '?'. Messages come from processes that may have gone wrong, and end on terminals and in JSON.
 [[nodiscard]] std::string valid_utf8(std::string_view text);
 
+/// The C++ name of a type, from std::type_info::name().
+[[nodiscard]] std::string demangled(const char* name);
+
 /// "SIGSEGV"; "signal 37" where there is no name.
 [[nodiscard]] std::string signal_name(int signal);
 

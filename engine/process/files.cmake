@@ -3,10 +3,14 @@ set(engine_process_sources
   process/captures.cpp
   process/child.cpp
   process/code.cpp
+  process/exception_table.cpp
   process/failure_text.cpp
   process/machine.cpp
-  process/modules.cpp)
+  process/modules.cpp
+  process/remote_exception.cpp
+  process/standard_exceptions.cpp)
 set(engine_process_headers
   include/runrig/engine/call.hpp
   include/runrig/engine/code.hpp
-  include/runrig/engine/machine.hpp)
+  include/runrig/engine/machine.hpp
+  include/runrig/engine/remote_exception.hpp)

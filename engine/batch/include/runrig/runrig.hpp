@@ -10,6 +10,7 @@
 #include "runrig/engine/machine.hpp"
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
+#include "runrig/engine/remote_exception.hpp"
 #include "runrig/engine/statistics.hpp"
 #include "runrig/engine/threads.hpp"
 #include "runrig/shm/heap.hpp"
