@@ -22,7 +22,7 @@ struct Point {
   friend bool operator==(const Point&, const Point&) = default;
 };
 struct Line {
-  const Point from;
+  Point from;
   Point to;
   std::string name;
   friend bool operator==(const Line&, const Line&) = default;

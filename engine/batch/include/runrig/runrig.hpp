@@ -6,6 +6,7 @@
 #include "runrig/batch/session.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/channel/transfer.hpp"
+#include "runrig/channel/transfer_shm.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/engine/parallel.hpp"

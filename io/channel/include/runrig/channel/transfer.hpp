@@ -17,38 +17,83 @@
 /// vector, ...) is read, whatever the protocol.
 namespace runrig {
 
+/// Fails to compile, and says why, unless T is Transferable.
+template <class T>
+constexpr void require_transferable();
+
 namespace detail {
 
 template <class T>
 concept Callable = requires {
   &T::operator();
 };
+template <class T>
+concept SmartPointer = requires(const T& pointer) {
+  typename T::element_type;
+  pointer.get();
+  pointer.operator->();
+};
+template <class T>
+concept Struct = std::is_class_v<T> && std::is_aggregate_v<T>;
+
+template <class... Field>
+constexpr void require_each(TypeList<Field...>) {
+  (require_transferable<std::remove_all_extents_t<Field>>(), ...);
+}
+
+/// What Received<T> is; words for a T that has none.
+template <class T>
+struct Arriving {
+  static_assert((require_transferable<T>(), true));
+  using Type = void;
+};
+template <Transferable T>
+struct Arriving<T> {
+  using Type = Received<T>;
+};
 
 }  // namespace detail
 
-/// Fails to compile, and says why, unless T is Transferable.
 template <class T>
 constexpr void require_transferable() {
   using Sent = std::decay_t<T>;
-  static_assert(
-      !std::is_pointer_v<Sent> || Transferable<Sent> || std::is_function_v<std::remove_pointer_t<Sent>>,
-      "what is sent to another process must be Transferable: a raw pointer means nothing there. Send the value "
-      "itself, or something in shared memory: SharedMemory, NdArray, Value, Array, Shared<T>");
-  static_assert(
-      !std::is_function_v<std::remove_pointer_t<Sent>> && !detail::Callable<Sent>,
-      "what is sent to another process must be Transferable: a function, lambda or std::function is not. It can "
-      "be what is called there, but not an argument or a result");
-  static_assert(!std::is_same_v<Sent, long double>,
-                "what is sent to another process must be Transferable: a long double is not, since Python's float does "
-                "not hold it. Send a double");
-  if constexpr (!std::is_pointer_v<Sent> && !detail::Callable<Sent> && !std::is_same_v<Sent, long double>) {
+  if constexpr (Transferable<Sent>) {
+    return;
+  } else if constexpr (std::is_function_v<std::remove_pointer_t<Sent>> || detail::Callable<Sent>) {
+    static_assert(
+        Transferable<Sent>,
+        "what is sent to another process must be Transferable: a function, lambda or std::function is not. It "
+        "can be what is called there, but no argument and no result");
+  } else if constexpr (std::is_pointer_v<Sent> || std::is_member_pointer_v<Sent>) {
+    static_assert(Transferable<Sent>,
+                  "what is sent to another process must be Transferable: a raw pointer means nothing there. Send the "
+                  "value itself, or something in shared memory: SharedMemory, NdArray, Value, Array, Shared<T>");
+  } else if constexpr (detail::SmartPointer<Sent>) {
+    static_assert(
+        Transferable<Sent>,
+        "what is sent to another process must be Transferable: a smart pointer leads to memory of this process "
+        "only. Send the value itself, or something in shared memory: Value, Shared<T>");
+  } else if constexpr (std::is_same_v<Sent, long double>) {
+    static_assert(
+        Transferable<Sent>,
+        "what is sent to another process must be Transferable: a long double is not, since Python's float does "
+        "not hold it. Send a double");
+  } else if constexpr (detail::Struct<Sent> && detail::Decomposable<Sent>) {
+    detail::require_each(detail::FieldTypes<Sent>{});  // the field that cannot travel has its own words
+    static_assert(Transferable<Sent>,
+                  "what is sent to another process must be Transferable: a field of this struct cannot be sent, or is "
+                  "const or a reference, or does not own its value (string_view and span do not)");
+  } else if constexpr (detail::Struct<Sent>) {
+    static_assert(Transferable<Sent>,
+                  "what is sent to another process must be Transferable: a struct with a base class or more than 32 "
+                  "fields is not. Put structs into the struct, or specialise runrig::Transfer<T>");
+  } else {
     static_assert(
         Transferable<Sent>,
         "what is sent to another process must be Transferable: numbers, enums, strings, containers of such, "
-        "structs with only public fields of such (at most 32, no base classes), and handles of shared memory. "
-        "Raw pointers, references, smart pointers, functions and types with private members are not. For a "
-        "trivially copyable type without pointers declare runrig::transfers_as_bytes<T> = true; for others "
-        "specialise runrig::Transfer<T>");
+        "structs with public fields of such, and handles of shared memory are. This type has private members, "
+        "or holds what is not. If it is trivially copyable and without pointers, declare "
+        "runrig::transfers_as_bytes<T> = true; else specialise runrig::Transfer<T>");
   }
 }
 
@@ -132,7 +177,8 @@ template <class... T>
 /// value of that shape through an Object (see loads()). The bytes may be hostile: throws FormatError, which says where
 /// and what, and whatever the attach() of a handle throws.
 template <class T>
-[[nodiscard]] Received<T> decode(std::span<const std::byte> bytes, const Limits& limits = {}) {
+[[nodiscard]] typename runrig::detail::Arriving<T>::Type decode(std::span<const std::byte> bytes,
+                                                                const Limits& limits = {}) {
   using Sent = std::decay_t<T>;
   if constexpr (std::is_same_v<Sent, Object>) {
     return loads(bytes, limits);
@@ -141,7 +187,8 @@ template <class T>
   }
 }
 template <class... T>
-[[nodiscard]] std::tuple<Received<T>...> decode_tuple(std::span<const std::byte> bytes, const Limits& limits = {}) {
+[[nodiscard]] std::tuple<typename runrig::detail::Arriving<T>::Type...> decode_tuple(std::span<const std::byte> bytes,
+                                                                                     const Limits& limits = {}) {
   return detail::decode_with(bytes, limits,
                              [](Decoder& decoder) { return Transfer<std::tuple<std::decay_t<T>...>>::read(decoder); });
 }
@@ -154,7 +201,8 @@ template <class T>
   return loads(bytes, unlimited);
 }
 template <class T>
-[[nodiscard]] Received<T> from_object(const Object& object, const Limits& limits = unlimited) {
+[[nodiscard]] typename runrig::detail::Arriving<T>::Type from_object(const Object& object,
+                                                                     const Limits& limits = unlimited) {
   Decoder decoder(object, limits, 0, std::nullopt);
   return Transfer<std::decay_t<T>>::read(decoder);
 }

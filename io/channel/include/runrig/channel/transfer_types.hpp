@@ -305,7 +305,10 @@ namespace detail {
 /// Bytes of a trivially copyable value that is read back from as many.
 template <class T>
 void write_bytes(pickle::Encoder& encoder, const T& value) {
-  static_assert(std::is_trivially_copyable_v<T>, "only the bytes of trivially copyable types can travel");
+  static_assert(
+      std::is_trivially_copyable_v<T>,
+      "what is sent to another process must be Transferable: transfers_as_bytes is for trivially copyable types, "
+      "whose bytes are all there is");
   encoder.bytes(std::as_bytes(std::span(&value, 1)));
 }
 template <class T>
@@ -333,26 +336,20 @@ concept Field = (std::is_array_v<T> && HasTransfer<std::remove_all_extents_t<T>>
 template <class T>
 inline constexpr bool all_fields = false;
 template <class... T>
-inline constexpr bool all_fields<TypeList<T...>> = (Field<std::remove_const_t<T>> && ...);
+inline constexpr bool all_fields<TypeList<T...>> = (Field<T> && ...);
 template <class T>
 inline constexpr bool hashable_fields = false;
 template <class... T>
-inline constexpr bool hashable_fields<TypeList<T...>> =
-    ((hashable<std::remove_const_t<std::remove_all_extents_t<T>>>)&&...);
+inline constexpr bool hashable_fields<TypeList<T...>> = ((hashable<std::remove_all_extents_t<T>>)&&...);
 template <class T>
 inline constexpr bool any_array = false;
 template <class... T>
 inline constexpr bool any_array<TypeList<T...>> = (std::is_array_v<T> || ...);
+/// Not for structs with constant members or references, which cannot be assigned: a reference looks like what it leads
+/// to, and must not be made to lead to something that is gone.
 template <class T>
-inline constexpr bool any_const = false;
-template <class... T>
-inline constexpr bool any_const<TypeList<T...>> = (std::is_const_v<std::remove_all_extents_t<T>> || ...);
-
-template <class T>
-concept TransferableAggregate =
-    !transfers_as_bytes<T> && !HasHandle<T> && Decomposable<T> && all_fields<FieldTypes<T>> &&
-    // Arrays have to be filled after the whole is made.
-    !(any_array<FieldTypes<T>> && any_const<FieldTypes<T>>);
+concept TransferableAggregate = !transfers_as_bytes<T> && !HasHandle<T> && Decomposable<T> &&
+                                std::is_move_assignable_v<T> && all_fields<FieldTypes<T>>;
 
 template <class T>
 void write_field(pickle::Encoder& encoder, const T& field) {
@@ -389,7 +386,7 @@ Whole read_fields([[maybe_unused]] pickle::Decoder& decoder, TypeList<T...> type
     visit_fields(whole, [&](auto, auto&... field) { (read_field(decoder, field), ...); });
     return whole;
   } else {
-    return Whole{Transfer<std::remove_const_t<T>>::read(decoder)...};
+    return Whole{Transfer<T>::read(decoder)...};
   }
 }
 
