@@ -4,29 +4,14 @@
 #include <stdexcept>
 #include <string>
 
+#include "waiting.hpp"
+
 namespace runrig {
 namespace {
 
 using detail::OwnerWord;
-
-// The identities as the fast paths want them: from memory, without a call, unless nobody asked before (or a fork
-// came between, which empties the page).
-Identity process_now() noexcept {
-  const detail::Self& self = *detail::self_page.load(std::memory_order_acquire);  // pairs with the page's publication
-  // Acquire: pairs with the release that published the mark; the domain was stored before.
-  const std::uint64_t mark = self.mark.load(std::memory_order_acquire);
-  if (mark == 0) [[unlikely]]
-    return this_process_identity();
-  return {mark, self.domain.load(std::memory_order_relaxed), ParticipantKind::process};
-}
-
-Identity thread_now() noexcept {
-  const Identity process = process_now();
-  const detail::ThreadSelf& self = detail::thread_self;
-  if (self.process_mark != process.mark) [[unlikely]]
-    return this_thread_identity();
-  return {self.mark, process.domain, ParticipantKind::thread};
-}
+using detail::process_now;
+using detail::thread_now;
 
 }  // namespace
 
@@ -109,6 +94,19 @@ void RLock::unlock() {
   } else if (!word_.release_quickly(key)) {
     word_.release(me, key, OwnerWord::Releaser::owner_only);
   }
+}
+
+std::uint32_t RLock::unlock_fully() {
+  const std::uint32_t depth = word_.depth();
+  // Killed after it: nothing lost, for recover() begins with this depth, too.
+  word_.set_depth(0);
+  unlock();
+  return depth;
+}
+
+void RLock::lock_again(std::uint32_t depth) {
+  lock();
+  word_.set_depth(depth);
 }
 
 std::optional<Recovery> RLock::recover() {

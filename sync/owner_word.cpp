@@ -1,6 +1,5 @@
 #include "runrig/sync/owner_word.hpp"
 
-#include <bit>
 #include <chrono>
 #include <optional>
 #include <stdexcept>
@@ -8,6 +7,7 @@
 
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
+#include "waiting.hpp"
 
 // Why a kill at any instruction is survived, step by step; tests kill a process at each point named here.
 //
@@ -27,14 +27,11 @@
 namespace runrig::detail {
 namespace {
 
-// The five bits that a mark leaves free.
+// The three bits that a key leaves free.
 constexpr std::uint64_t sleepers = std::uint64_t{1} << 22;
 constexpr int phase_shift = 23;
 constexpr std::uint64_t phase_bits = std::uint64_t{3} << phase_shift;
-constexpr int domain_shift = 25;
-constexpr std::uint64_t domain_bits = std::uint64_t{3} << domain_shift;
-constexpr std::uint64_t key_bits = mark_bits | domain_bits;
-constexpr std::uint64_t no_domain = domain_bits;  // index 3: judged by nobody
+constexpr std::uint64_t key_bits = DomainTable::key_bits;
 static_assert((key_bits & (sleepers | phase_bits)) == 0 && (key_bits | sleepers | phase_bits) == ~std::uint64_t{0});
 
 constexpr std::uint64_t held = 0;
@@ -44,27 +41,6 @@ constexpr std::uint64_t poisoned_phase = std::uint64_t{3} << phase_shift;
 
 constexpr std::uint64_t phase_of(std::uint64_t word) { return word & phase_bits; }
 constexpr std::uint64_t key_in(std::uint64_t word) { return word & key_bits; }
-constexpr int id_in(std::uint64_t word) { return Identity{word, 0, ParticipantKind::process}.id(); }
-
-// The first look at the holder's liveness comes soon, for who arrives after the death; later ones cost 10 µs each.
-constexpr std::chrono::milliseconds first_look{1};
-constexpr std::chrono::milliseconds later_look{50};
-// A failing try_lock() in a loop must not read /proc each time.
-constexpr std::chrono::milliseconds look_again{10};
-// Before the first sleep: pauses of 40 to 140 cycles, doubled from look to look at the word, about as long in all as
-// a sleep and a wake-up cost at least. Few looks leave the cache line to the holder, who is all the faster.
-constexpr int first_pauses = 4;
-constexpr int last_pauses = 64;
-
-void pause_times(int times) noexcept {
-  for (; times > 0; --times) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-  }
-}
 
 std::string holder_name(std::uint64_t word, ParticipantKind kind) {
   return (kind == ParticipantKind::thread ? "held by thread " : "held by process ") + std::to_string(id_in(word));
@@ -76,13 +52,6 @@ void check_takeable(std::uint64_t word, ParticipantKind kind) {
   if (phase_of(word) == orphaned) throw OwnerDied(holder_name(word, kind));
 }
 
-// Sleepers wait on the half of the word that has the id, the phase and the sleepers' flag. If it went to another
-// value and back meanwhile, the lock is held and the flag is up: right to sleep.
-static_assert(std::endian::native == std::endian::little, "the futex is the low half of the word");
-const std::atomic<std::uint32_t>& futex_of(const std::atomic<std::uint64_t>& word) noexcept {
-  return reinterpret_cast<const std::atomic<std::uint32_t>&>(word);  // only its address is used, by the kernel
-}
-
 // Whom this thread last found alive, and when.
 struct Seen {
   std::uint64_t key = 0;
@@ -91,28 +60,6 @@ struct Seen {
 constinit thread_local Seen last_seen{};
 
 }  // namespace
-
-std::uint64_t OwnerWord::key_of_other_domain(const Identity& me) noexcept {
-  if (me.domain == 0) return me.mark | no_domain;
-  for (int index = 0; index < domain_slots; ++index) {
-    std::uint32_t found = domains_[index].load(std::memory_order_relaxed);  // relaxed: see key_of()
-    if (found == 0) {
-      // Relaxed: the entry says nothing about other memory. Killed after it: an entry too many, which is harmless.
-      const bool set = domains_[index].compare_exchange_strong(found, me.domain, std::memory_order_relaxed);
-      RUNRIG_KILLPOINT("lock.domain_entered");
-      if (set) found = me.domain;
-    }
-    if (found == me.domain) return me.mark | (static_cast<std::uint64_t>(index) << domain_shift);
-  }
-  return me.mark | no_domain;
-}
-
-Identity OwnerWord::owner_in(std::uint64_t word, ParticipantKind kind) const noexcept {
-  const auto index = (word & domain_bits) >> domain_shift;
-  // Relaxed: an entry not yet visible reads as 0, of which nobody is judged.
-  const std::uint32_t domain = index < domain_slots ? domains_[index].load(std::memory_order_relaxed) : 0;
-  return {word & mark_bits, domain, kind};
-}
 
 OwnerWord::Attempt OwnerWord::attempt(std::uint64_t key) noexcept {
   std::uint64_t expected = 0;
@@ -125,9 +72,9 @@ OwnerWord::Attempt OwnerWord::attempt(std::uint64_t key) noexcept {
 }
 
 bool OwnerWord::take(const Identity& me, std::uint64_t key, Deadline deadline) {
-  int pauses = first_pauses;
+  Pauses pauses;
   std::uint64_t flag = 0;  // once we slept there may be others: keep the flag up for them
-  std::optional<Clock::time_point> look_at;
+  std::optional<Looks> looks;
   for (;;) {
     // Relaxed: what counts is the compare-exchange that follows.
     std::uint64_t word = word_.load(std::memory_order_relaxed);
@@ -144,11 +91,7 @@ bool OwnerWord::take(const Identity& me, std::uint64_t key, Deadline deadline) {
       throw std::logic_error("lock: this thread is repairing the lock; commit() makes it the holder");
     }
     const bool give_up = deadline.passed();
-    if (!give_up && pauses <= last_pauses) {
-      pause_times(pauses);
-      pauses *= 2;
-      continue;
-    }
+    if (!give_up && pauses.pause()) continue;
     // The flag goes up before a sleep. Also when we leave after one: we may have used up the wake-up meant for
     // another sleeper, while somebody took the lock without the flag.
     if ((!give_up || flag != 0) && (word & sleepers) == 0) {
@@ -156,22 +99,17 @@ bool OwnerWord::take(const Identity& me, std::uint64_t key, Deadline deadline) {
       if (!word_.compare_exchange_weak(word, word | sleepers, std::memory_order_relaxed)) continue;
       word |= sleepers;
     }
-    const auto now = Clock::now();
     if (give_up) {
-      const bool seen = last_seen.key == key_in(word) && now - last_seen.when < look_again;
+      const bool seen = last_seen.key == key_in(word) && Clock::now() - last_seen.when < look_again;
       if (!seen && orphan_if_dead(word, me.kind)) continue;
       return false;
     }
-    if (!look_at) look_at = now + first_look;
+    if (!looks) looks.emplace();
     flag = sleepers;
     RUNRIG_KILLPOINT("lock.waiting");
-    sleep(word, deadline.sooner(Deadline::at(*look_at)));
+    sleep(word, deadline.sooner(looks->next()));
     RUNRIG_KILLPOINT("lock.woken");
-    // By the clock, not by how the sleep ended: a flood of signals must not put the look off for ever.
-    if (Clock::now() >= *look_at) {
-      orphan_if_dead(word, me.kind);
-      look_at = Clock::now() + later_look;
-    }
+    if (looks->due()) orphan_if_dead(word, me.kind);
   }
 }
 
@@ -207,7 +145,7 @@ void OwnerWord::release(const Identity& me, std::uint64_t key, Releaser releaser
 // Makes a lock whose holder or repairer died orphaned, and tells all who sleep. True if the word has changed.
 bool OwnerWord::orphan_if_dead(std::uint64_t word, ParticipantKind kind) noexcept {
   if (phase_of(word) != held && phase_of(word) != recovering) return true;
-  if (liveness(owner_in(word, kind)) != Liveness::dead) {
+  if (liveness(domains_.identity_in(word, kind)) != Liveness::dead) {
     last_seen = {key_in(word), Clock::now()};
     return false;
   }
@@ -296,6 +234,13 @@ bool OwnerWord::held_by(std::uint64_t key) const noexcept {
 bool OwnerWord::poisoned() const noexcept {
   // Acquire: pairs with the release in poison().
   return phase_of(word_.load(std::memory_order_acquire)) == poisoned_phase;
+}
+
+bool OwnerWord::abandoned(ParticipantKind kind) noexcept {
+  // Relaxed, both: whoever acts on the answer goes through take() or recover().
+  if (const std::uint64_t word = word_.load(std::memory_order_relaxed); word != 0) orphan_if_dead(word, kind);
+  const std::uint64_t phase = phase_of(word_.load(std::memory_order_relaxed));
+  return phase == orphaned || phase == poisoned_phase;
 }
 
 void OwnerWord::sleep(std::uint64_t word, Deadline until) noexcept {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "runrig/shm/heap.hpp"
+#include "runrig/sync/address_free.hpp"
 #include "runrig/sync/lock.hpp"
 
 /// Small objects in shared memory, after Python's multiprocessing.Value and its kin.
@@ -26,15 +27,6 @@ namespace runrig {
 template <class T>
 concept PlainData = std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> && !std::is_pointer_v<T> &&
                     !std::is_member_pointer_v<T> && !std::is_reference_v<T> && !std::is_const_v<T>;
-
-/// Specialise as true for a type that is not trivially copyable but works at any address in any mapping, such as the
-/// primitives of runrig::sync.
-template <class T>
-inline constexpr bool is_address_free = false;
-template <>
-inline constexpr bool is_address_free<Lock> = true;
-template <>
-inline constexpr bool is_address_free<RLock> = true;
 
 namespace detail {
 /// A block of its own cache line at least, whatever T asks.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "runrig/sync/address_free.hpp"
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/owner_word.hpp"
@@ -127,6 +128,8 @@ class Lock {
   [[nodiscard]] int holder() const noexcept { return word_.holder(); }
   [[nodiscard]] bool held_by_this_process() noexcept;
   [[nodiscard]] bool poisoned() const noexcept { return word_.poisoned(); }
+  /// True if lock() would throw: the holder died and nobody repairs, or it is poisoned. Looks at the holder (10 µs).
+  [[nodiscard]] bool abandoned() noexcept { return word_.abandoned(ParticipantKind::process); }
 
  private:
   [[noreturn]] void throw_timeout() const;
@@ -174,11 +177,22 @@ class RLock {
   [[nodiscard]] int holder() const noexcept { return word_.holder(); }
   [[nodiscard]] bool held_by_this_thread() noexcept;
   [[nodiscard]] bool poisoned() const noexcept { return word_.poisoned(); }
+  [[nodiscard]] bool abandoned() noexcept { return word_.abandoned(ParticipantKind::thread); }
 
  private:
+  friend class ConditionVariable;
   [[noreturn]] void throw_timeout() const;
+  /// Unlocks it, however often the calling thread, which holds it, has taken it; what lock_again() makes good.
+  [[nodiscard]] std::uint32_t unlock_fully();
+  void lock_again(std::uint32_t depth);
+
   detail::OwnerWord word_;
 };
+
+template <>
+inline constexpr bool is_address_free<Lock> = true;
+template <>
+inline constexpr bool is_address_free<RLock> = true;
 
 static_assert(std::is_standard_layout_v<Lock> && sizeof(Lock) == 24 && std::is_standard_layout_v<RLock> &&
                   sizeof(RLock) == 24,

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "runrig/sync/clock.hpp"
+#include "runrig/sync/domain_table.hpp"
 #include "runrig/sync/participant.hpp"
 
 namespace runrig::detail {
@@ -32,11 +33,7 @@ class OwnerWord {
   OwnerWord& operator=(const OwnerWord&) = delete;
 
   /// What `me` writes into the word: its mark and the index of its domain in this lock's table.
-  [[nodiscard]] std::uint64_t key_of(const Identity& me) noexcept {
-    // Relaxed: an entry never changes once it is set, and a reader who sees none yet judges nobody by it.
-    const bool first = me.domain != 0 && domains_[0].load(std::memory_order_relaxed) == me.domain;
-    return first ? me.mark : key_of_other_domain(me);
-  }
+  [[nodiscard]] std::uint64_t key_of(const Identity& me) noexcept { return domains_.key_of(me); }
 
   enum class Attempt { taken, mine_already, busy };
   /// One compare-exchange, no waiting, no looking at the holder.
@@ -61,6 +58,8 @@ class OwnerWord {
   [[nodiscard]] int holder() const noexcept;
   [[nodiscard]] bool held_by(std::uint64_t key) const noexcept;
   [[nodiscard]] bool poisoned() const noexcept;
+  /// Looks at the holder's liveness: true if take() would throw, because it died and nobody repairs, or it is poisoned.
+  [[nodiscard]] bool abandoned(ParticipantKind kind) noexcept;
 
   /// How often the owner took it beyond the first time; only RLock uses it, only its owner changes it.
   /// Relaxed on both sides: the word's acquire and release order it between owners.
@@ -68,19 +67,13 @@ class OwnerWord {
   void set_depth(std::uint32_t depth) noexcept { depth_.store(depth, std::memory_order_relaxed); }
 
  private:
-  static constexpr int domain_slots = 3;
-
-  [[nodiscard]] std::uint64_t key_of_other_domain(const Identity& me) noexcept;
-  [[nodiscard]] Identity owner_in(std::uint64_t word, ParticipantKind kind) const noexcept;
   bool orphan_if_dead(std::uint64_t word, ParticipantKind kind) noexcept;
   void sleep(std::uint64_t word, Deadline until) noexcept;
   void wake_one() noexcept;
   void wake_all() noexcept;
 
   std::atomic<std::uint64_t> word_{0};
-  // The PID namespaces whose members took this lock; the word has two bits for the index. Whoever finds the table
-  // full gets an index that nobody judges. Entries are set once, so a word's index means the same for ever.
-  std::atomic<std::uint32_t> domains_[domain_slots]{};
+  DomainTable domains_;  // of those who took this lock
   std::atomic<std::uint32_t> depth_{0};
 };
 static_assert(std::is_standard_layout_v<OwnerWord> && std::is_trivially_destructible_v<OwnerWord> &&

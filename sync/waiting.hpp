@@ -1,0 +1,101 @@
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <cstdint>
+
+#include "runrig/sync/clock.hpp"
+#include "runrig/sync/futex.hpp"
+#include "runrig/sync/participant.hpp"
+
+/// What all the primitives that wait have in common.
+namespace runrig::detail {
+
+/// A kill can cut off the wake-up that follows a change, and nobody is told of a death. So no sleep is longer than
+/// this: then the sleeper looks by itself. The first look comes soon, for who arrives after the death; later ones are
+/// rarer, because a look at a participant's liveness costs 10 µs.
+inline constexpr std::chrono::milliseconds first_look{1};
+inline constexpr std::chrono::milliseconds later_look{50};
+/// Who only tries, in a loop perhaps, must not read /proc each time.
+inline constexpr std::chrono::milliseconds look_again{10};
+
+/// Before the first sleep: pauses of 40 to 140 cycles, doubled from look to look at the word, about as long in all as
+/// a sleep and a wake-up cost at least. Few looks leave the cache line to the holder, who is all the faster.
+class Pauses {
+ public:
+  /// Pauses; false, at once, when it is time to sleep instead.
+  bool pause() noexcept {
+    if (next_ > longest) return false;
+    for (int times = next_; times > 0; --times) {
+#if defined(__x86_64__) || defined(__i386__)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      asm volatile("yield");
+#endif
+    }
+    next_ *= 2;
+    return true;
+  }
+
+ private:
+  static constexpr int longest = 64;
+  int next_ = 4;
+};
+
+/// When a sleeper's next look is due. By the clock, not by how a sleep ended: a flood of signals must not put the look
+/// off for ever.
+class Looks {
+ public:
+  [[nodiscard]] Deadline next() const noexcept { return next_; }
+  /// True if a look is due; the next one is then a later one.
+  [[nodiscard]] bool due() {
+    if (!next_.passed()) return false;
+    next_ = Deadline::after(later_look);
+    return true;
+  }
+
+ private:
+  Deadline next_ = Deadline::after(first_look);
+};
+
+// A sleeper waits on the half of its word that has the flags. If it went to another value and back meanwhile, it is
+// right to sleep.
+static_assert(std::endian::native == std::endian::little, "the futex is the low half of the word");
+inline const std::atomic<std::uint32_t>& futex_of(const std::atomic<std::uint64_t>& word) noexcept {
+  return reinterpret_cast<const std::atomic<std::uint32_t>&>(word);  // only its address is used, by the kernel
+}
+
+/// After a change to `word`, which made it `changed`, with the flag `sleepers` up: wakes at most `count`, and takes the
+/// flag down if there are no more.
+inline void wake_sleepers(std::atomic<std::uint32_t>& word, int count, std::uint32_t changed,
+                          std::uint32_t sleepers) noexcept {
+  if (futex_wake(word, count) >= count) return;
+  // Relaxed: the flag says nothing about other memory.
+  if (word.compare_exchange_strong(changed, changed & ~sleepers, std::memory_order_relaxed)) {
+    // Whoever fell asleep since the first wake-up did so by a flag that is gone now. Who is on the way to sleep
+    // compares the word, and raises it again.
+    futex_wake_all(word);
+  }
+}
+
+// The identities as fast paths want them: from memory, without a call, unless nobody asked before (or a fork came
+// between, which empties the page).
+inline Identity process_now() noexcept {
+  const Self& self = *self_page.load(std::memory_order_acquire);  // pairs with the page's publication
+  // Acquire: pairs with the release that published the mark; the domain was stored before.
+  const std::uint64_t mark = self.mark.load(std::memory_order_acquire);
+  if (mark == 0) [[unlikely]]
+    return this_process_identity();
+  return {mark, self.domain.load(std::memory_order_relaxed), ParticipantKind::process};
+}
+
+inline Identity thread_now() noexcept {
+  const Identity process = process_now();
+  const ThreadSelf& self = thread_self;
+  if (self.process_mark != process.mark) [[unlikely]]
+    return this_thread_identity();
+  return {self.mark, process.domain, ParticipantKind::thread};
+}
+
+}  // namespace runrig::detail
