@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 
 #include <chrono>
+#include <limits>
 #include <new>
+#include <utility>
 
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
@@ -24,6 +26,11 @@ class SharedObject {
     check_errno(::ftruncate(fd_.get(), sizeof(T)), "size", "memfd");
     object_ = map();
   }
+  /// Made in place from the arguments instead.
+  template <class... Arguments>
+  explicit SharedObject(std::in_place_t, Arguments&&... arguments) : SharedObject() {
+    ::new (static_cast<void*>(object_)) T(std::forward<Arguments>(arguments)...);
+  }
   SharedObject(const SharedObject&) = delete;
   SharedObject& operator=(const SharedObject&) = delete;
   ~SharedObject() { ::munmap(static_cast<void*>(object_), sizeof(T)); }
@@ -41,6 +48,11 @@ class SharedObject {
   UniqueFd fd_;
   T* object_ = nullptr;
 };
+
+/// Timeouts that mean "do not wait", and such that mean "for ever", in seconds.
+inline constexpr double at_once[] = {-1, 0, std::numeric_limits<double>::quiet_NaN(), -1e300,
+                                     -std::numeric_limits<double>::infinity()};
+inline constexpr double for_ever[] = {1e300, std::numeric_limits<double>::infinity(), 1e10};
 
 /// How long `call` took.
 template <class Call>
