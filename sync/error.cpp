@@ -28,6 +28,8 @@ class Category final : public std::error_category {
         return "malformed data";
       case ErrorKind::cancelled:
         return "cancelled";
+      case ErrorKind::broken_barrier:
+        return "the barrier is broken";
     }
     return "unknown error";
   }

@@ -38,6 +38,7 @@ enum class ErrorKind {
   buffer_too_short,
   format,
   cancelled,
+  broken_barrier,
 };
 /// The category of ErrorKind codes; its messages are the reasons ("the holder of the lock died", ...).
 [[nodiscard]] const std::error_category& error_category() noexcept;
@@ -54,6 +55,13 @@ class OwnerDied : public Error {
 class Poisoned : public Error {
  public:
   explicit Poisoned(std::string_view name) : Error(make_error_code(ErrorKind::poisoned), "lock", name) {}
+};
+/// A barrier is broken, so its parties will not meet: one of them died, waited too long, gave up, or its action threw.
+/// what() says which.
+class BrokenBarrier : public Error {
+ public:
+  explicit BrokenBarrier(std::string_view why)
+      : Error(make_error_code(ErrorKind::broken_barrier), "wait at a barrier: " + std::string(why)) {}
 };
 /// A deadline passed. Only where a result is owed; a try_... function returns false instead.
 class TimeoutError : public Error {
