@@ -5,12 +5,15 @@ set(engine_process_sources
   process/code.cpp
   process/exception_table.cpp
   process/failure_text.cpp
+  process/log.cpp
   process/machine.cpp
   process/modules.cpp
   process/remote_exception.cpp
-  process/standard_exceptions.cpp)
+  process/standard_exceptions.cpp
+  process/whole_write.cpp)
 set(engine_process_headers
   include/runrig/engine/call.hpp
   include/runrig/engine/code.hpp
+  include/runrig/engine/log.hpp
   include/runrig/engine/machine.hpp
   include/runrig/engine/remote_exception.hpp)

@@ -8,6 +8,7 @@
 #include "runrig/channel/transfer.hpp"
 #include "runrig/channel/transfer_shm.hpp"
 #include "runrig/engine/expression.hpp"
+#include "runrig/engine/log.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
