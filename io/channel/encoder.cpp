@@ -14,12 +14,16 @@ namespace runrig::pickle {
 using detail::Op;
 
 namespace {
-constexpr std::size_t slack =
-    128;  // what a vector grows by, beyond what is needed now: zeroing it costs next to nothing
+/// What a vector grows by beyond what is needed now. It is zeroed: that must cost next to nothing, be it the one time
+/// or every time.
+std::size_t slack(std::size_t used_bytes) noexcept {
+  return std::clamp(used_bytes / 4, std::size_t{128}, std::size_t{64} << 10);
 }
+}  // namespace
 
 Encoder::Encoder(std::vector<std::byte>& out) : out_(&out), out_before_(out.size()) {
   at_ = end_ = out.data() + out.size();
+  grow(std::min(longest_scalar, out.capacity() - out.size()));
   put_ops(Op::proto, Op{default_protocol});
 }
 
@@ -40,24 +44,30 @@ std::size_t Encoder::finish() {
   return out_->size() - out_before_;
 }
 
+void Encoder::grow(std::size_t bytes) {
+  const auto used = static_cast<std::size_t>(at_ - out_->data());
+  const std::size_t needed = used + bytes;
+  const std::size_t wanted = needed + slack(used - out_before_);
+  // What is there already is enough, if it is: memory that is used again is not allocated again.
+  out_->resize(needed <= out_->capacity() ? std::min(wanted, out_->capacity()) : wanted);
+  at_ = out_->data() + used;
+  end_ = out_->data() + out_->size();
+}
+
 void Encoder::put_beyond(std::span<const std::byte> bytes) {
   if (out_ == nullptr) {
     dropped_ += bytes.size();
     return;
   }
-  out_->resize(static_cast<std::size_t>(at_ - out_->data()));
-  if (bytes.size() > slack) {  // straight to its place, without zeros first
-    out_->insert(out_->end(), bytes.begin(), bytes.end());
-    at_ = end_ = out_->data() + out_->size();
-    return;
+  constexpr std::size_t large = 4096;
+  if (bytes.size() < large) {
+    grow(bytes.size());
+    return put(bytes.data(), bytes.size());
   }
-  const std::size_t used = out_->size();
-  const std::size_t needed = used + bytes.size();
-  // What is there already is enough, if it is: memory that is used again is not allocated again.
-  out_->resize(needed <= out_->capacity() ? std::min(needed + slack, out_->capacity()) : needed + slack);
-  at_ = out_->data() + used;
-  end_ = out_->data() + out_->size();
-  put(bytes.data(), bytes.size());
+  // Straight to its place, without zeros first.
+  out_->resize(static_cast<std::size_t>(at_ - out_->data()));
+  out_->insert(out_->end(), bytes.begin(), bytes.end());
+  at_ = end_ = out_->data() + out_->size();
 }
 
 template <class T>

@@ -82,6 +82,7 @@ class Encoder {
   void put_scalar(detail::Op op, T value);
   void put_payload(detail::Op tiny, detail::Op small, detail::Op large, std::span<const std::byte> payload);
   void put_beyond(std::span<const std::byte> bytes);
+  void grow(std::size_t bytes);
 
   std::byte* at_ = nullptr;
   std::byte* end_ = nullptr;
