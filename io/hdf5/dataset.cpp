@@ -45,7 +45,7 @@ bool is_native(const DatasetInfo& info) {
   if (type == H5I_GROUP) throw FormatError("open dataset", name, "it is a group");
   if (type == H5I_DATATYPE) throw FormatError("open dataset", name, "it is a named type");
   if (reason.find("component not found") != std::string::npos || reason.find("doesn't exist") != std::string::npos) {
-    throw FormatError("open dataset", name, "there is none of that name");
+    throw FormatError("open dataset", name, "there is none of that name (runrig info lists those there are)");
   }
   throw FormatError("open dataset", name, reason);
 }
