@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,9 +27,39 @@ void check_label(std::string_view label) {
               label.substr(0, 64));
 }
 
+// Between the addresses where Linux puts a program and its heap (from 0x55..., with the address sanitizer also from
+// 0x60...) and the low ones, which programs at a fixed address and the sanitizers' shadows have. The thread sanitizer
+// takes no memory there.
+#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t apart_begin = 0x2000'0000'0000;
+constexpr std::uint64_t apart_end = 0x5000'0000'0000;
+#else
+constexpr std::uint64_t apart_begin = 0;
+constexpr std::uint64_t apart_end = 0;
+#endif
+constexpr std::uint64_t apart_step = std::uint64_t{2} << 20;  // of a huge page
+
+Mapping map_apart(int fd, std::size_t size_bytes, std::string_view label) {
+  constexpr int tries = 8;
+  for (int i = 0; i < tries && size_bytes < apart_end - apart_begin; ++i) {
+    std::uint64_t random = 0;
+    if (::getrandom(&random, sizeof random, 0) != sizeof random) break;
+    const std::uint64_t places = (apart_end - apart_begin - size_bytes) / apart_step;
+    const std::uint64_t address = apart_begin + random % (places + 1) * apart_step;
+    try {
+      return Mapping::map(fd, 0, size_bytes, Access::read_write, label, reinterpret_cast<void*>(address));
+    } catch (const Error& error) {
+      // Taken, by other memory of this kind; or beyond what this kernel gives to programs.
+      if (error.code() != std::errc::address_in_use && error.code() != std::errc::not_enough_memory) throw;
+    }
+  }
+  return Mapping::map(fd, 0, size_bytes, Access::read_write, label);
+}
+
 }  // namespace
 
-AnonymousMemory AnonymousMemory::create(std::string_view label, std::size_t size_bytes, Reserve reserve) {
+AnonymousMemory AnonymousMemory::create(std::string_view label, std::size_t size_bytes, Reserve reserve,
+                                        Placement placement) {
   check_label(label);
   const std::string attempted = "create anonymous memory of " + std::to_string(size_bytes) + " bytes";
   if (size_bytes == 0 || size_bytes > std::size_t{std::numeric_limits<std::ptrdiff_t>::max()}) {
@@ -44,17 +75,18 @@ AnonymousMemory AnonymousMemory::create(std::string_view label, std::size_t size
   check_errno(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), attempted, label);
   struct stat status {};
   check_errno(::fstat(fd.get(), &status), attempted, label);
-  Mapping mapping = Mapping::map(fd.get(), 0, size_bytes, Access::read_write, label);
+  Mapping mapping = placement == Placement::apart ? map_apart(fd.get(), size_bytes, label)
+                                                  : Mapping::map(fd.get(), 0, size_bytes, Access::read_write, label);
   return AnonymousMemory(std::move(fd), std::move(mapping), {status.st_dev, status.st_ino});
 }
 
-AnonymousMemory AnonymousMemory::attach(UniqueFd fd, Access access) {
+AnonymousMemory AnonymousMemory::attach(UniqueFd fd, Access access, void* at) {
   constexpr std::string_view attempted = "attach";
   detail::check_sealed(fd.get(), attempted, anonymous);
   struct stat status {};
   check_errno(::fstat(fd.get(), &status), attempted, anonymous);
   if (status.st_size <= 0) throw Error(std::errc::invalid_argument, "attach (it is empty)", anonymous);
-  Mapping mapping = Mapping::map(fd.get(), 0, static_cast<std::size_t>(status.st_size), access, anonymous);
+  Mapping mapping = Mapping::map(fd.get(), 0, static_cast<std::size_t>(status.st_size), access, anonymous, at);
   return AnonymousMemory(std::move(fd), std::move(mapping), {status.st_dev, status.st_ino});
 }
 

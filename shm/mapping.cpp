@@ -37,7 +37,8 @@ ipc::mapped_region* region_at(std::byte* storage) noexcept {
 
 }  // namespace
 
-Mapping Mapping::map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access, std::string_view name) {
+Mapping Mapping::map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access, std::string_view name,
+                     void* at) {
   static_assert(sizeof(ipc::mapped_region) <= sizeof(region_) && alignof(ipc::mapped_region) <= alignof(std::uintptr_t),
                 "Boost's mapped_region has grown: so must the storage for it in the header");
   // Boost takes size 0 for "all of the file" and rounds an offset down to a page; here both are mistakes.
@@ -50,9 +51,13 @@ Mapping Mapping::map(int fd, std::size_t offset_bytes, std::size_t size_bytes, A
     // MAP_NORESERVE: a sparse file larger than memory may be laid out; whoever wants its pages for sure reserves them.
     const auto* const region = ::new (mapping.region_)
         ipc::mapped_region(OpenFile{fd}, access == Access::read_write ? ipc::read_write : ipc::read_only,
-                           static_cast<ipc::offset_t>(offset_bytes), size_bytes, nullptr, MAP_NORESERVE);
+                           static_cast<ipc::offset_t>(offset_bytes), size_bytes, at,
+                           at == nullptr ? MAP_NORESERVE : MAP_NORESERVE | MAP_FIXED_NOREPLACE);
     mapping.data_ = static_cast<std::byte*>(region->get_address());
   } catch (const ipc::interprocess_exception& exception) {
+    // Kernels before 4.17 do not know MAP_FIXED_NOREPLACE and map elsewhere, which Boost calls "busy".
+    const bool taken = exception.get_native_error() == EEXIST || exception.get_error_code() == ipc::busy_error;
+    if (at != nullptr && taken) throw_error(EADDRINUSE, size_bytes, name);
     throw_error(exception.get_native_error(), size_bytes, name);
   }
   mapping.size_bytes_ = size_bytes;

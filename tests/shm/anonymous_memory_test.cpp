@@ -7,6 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <sstream>
+#include <string>
+#include <utility>
 
 #include "support.hpp"
 
@@ -50,6 +55,43 @@ TEST(AnonymousMemoryTest, MayBeLaidOutLargeAndReservedLazily) {
   memory.writable_bytes()[size_bytes - 1] = std::byte{1};
   EXPECT_EQ(memory.resident_bytes(), 4096U);
   EXPECT_EQ(memory.bytes()[size_bytes / 2], std::byte{0});
+}
+
+TEST(AnonymousMemoryTest, IsPlacedApartSoThatOtherProcessesHaveRoomAtThatAddress) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the thread sanitizer lays memory out for itself";
+#endif
+  for (int i = 0; i < 10; ++i) {
+    const auto memory = AnonymousMemory::create("apart", std::size_t{64} << 30, Reserve::lazily, Placement::apart);
+    const auto begin = reinterpret_cast<std::uintptr_t>(memory.bytes().data());
+    const auto maps = test::run_command({"cat", "/proc/self/maps"});
+    ASSERT_EQ(maps.exit_code, 0);
+    std::istringstream lines(maps.out);
+    int taken = 0;
+    for (std::string line; std::getline(lines, line); ++taken) {
+      std::uintptr_t first = 0;
+      std::uintptr_t end = 0;
+      ASSERT_EQ(std::sscanf(line.c_str(), "%lx-%lx", &first, &end), 2) << line;
+      EXPECT_FALSE(first < begin + memory.size_bytes() && begin < end) << line;
+    }
+    EXPECT_GT(taken, 0);
+  }
+}
+
+TEST(AnonymousMemoryTest, IsAttachedExactlyWhereAskedForOrNotAtAll) {
+  const auto memory = AnonymousMemory::create("apart", 8192, Reserve::now, Placement::apart);
+  memory.writable_bytes()[0] = std::byte{5};
+  void* const here = memory.writable_bytes().data();
+  EXPECT_EQ(test::thrown_code([&] {
+              (void)AnonymousMemory::attach(UniqueFd(::fcntl(memory.fd(), F_DUPFD_CLOEXEC, 0)), Access::read_only,
+                                            here);
+            }),
+            std::errc::address_in_use);
+  UniqueFd descriptor(::fcntl(memory.fd(), F_DUPFD_CLOEXEC, 0));
+  void* const free_place = static_cast<std::byte*>(here) + (1 << 20);
+  const auto again = AnonymousMemory::attach(std::move(descriptor), Access::read_only, free_place);
+  EXPECT_EQ(again.bytes().data(), free_place);
+  EXPECT_EQ(again.bytes()[0], std::byte{5});
 }
 
 TEST(AnonymousMemoryTest, MoreThanTheMachineHasIsRefusedIfReservedNow) {

@@ -16,6 +16,11 @@ namespace runrig {
 /// that far more can be laid out than there is (the kernel then kills a process when memory runs out).
 enum class Reserve { now, lazily };
 
+/// Where memory is mapped: wherever the kernel likes; or apart from where programs, libraries, heaps and stacks are, at
+/// a random place that is most likely free in other processes, too, so that they can map it at the same address. (Where
+/// a system leaves no such room, that is as `anywhere`.)
+enum class Placement { anywhere, apart };
+
 /// Shared memory without a name (a memfd), mapped into this process: vanishes with its last user, however that ends.
 /// Its size is sealed: nobody can truncate it under our feet. (Nobody can be kept from punching holes, which turn to
 /// zeros.)
@@ -30,10 +35,12 @@ class AnonymousMemory {
   /// without '/' or NUL. Throws Error: not_enough_memory with the numbers in it (Reserve::now, or no room in the
   /// address space), invalid_argument (size 0, bad label), too_many_files_open.
   [[nodiscard]] static AnonymousMemory create(std::string_view label, std::size_t size_bytes,
-                                              Reserve reserve = Reserve::now);
+                                              Reserve reserve = Reserve::now,
+                                              Placement placement = Placement::anywhere);
   /// Maps all of a memfd that was sent to this process; takes ownership of the descriptor. Throws Error
-  /// invalid_argument unless it is a memfd sealed against shrinking and growing, of size above 0.
-  [[nodiscard]] static AnonymousMemory attach(UniqueFd fd, Access access = Access::read_write);
+  /// invalid_argument unless it is a memfd sealed against shrinking and growing, of size above 0. `at`: exactly there,
+  /// or address_in_use.
+  [[nodiscard]] static AnonymousMemory attach(UniqueFd fd, Access access = Access::read_write, void* at = nullptr);
   /// The same through a handle.
   [[nodiscard]] static AnonymousMemory attach(const SegmentHandle& handle, Access access = Access::read_write);
   AnonymousMemory(AnonymousMemory&&) noexcept = default;

@@ -23,8 +23,10 @@ class Mapping {
   /// Maps `size_bytes` bytes of the file open as `fd`, from `offset_bytes`, a multiple of the page size. `name` is for
   /// messages. Throws Error (not_enough_memory, permission_denied, ...), invalid_argument for size 0 or a wrong offset.
   /// That the file is long enough is for the caller to check.
+  ///
+  /// `at`: exactly there, a multiple of the page size, or nowhere: address_in_use if any of it is taken.
   [[nodiscard]] static Mapping map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access,
-                                   std::string_view name);
+                                   std::string_view name, void* at = nullptr);
   Mapping(Mapping&& other) noexcept { take(other); }
   Mapping& operator=(Mapping&& other) noexcept;
   Mapping(const Mapping&) = delete;
