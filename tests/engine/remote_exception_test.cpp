@@ -158,6 +158,7 @@ TEST(RemoteExceptionTest, TheEnginesOwnKindsArriveAsThemselves) {
   arrives(BufferTooShort("receive", "pipe"));
   arrives(AuthenticationError("connect", "socket"));
   arrives(Cancelled("run"));
+  arrives(BrokenBarrier("a party died"));
   expect_arrives<WorkerLost>([] { throw WorkerLost(12, SIGKILL, "task 3"); },
                              [](const WorkerLost& error) {
                                EXPECT_EQ(error.pid(), 12);
