@@ -141,6 +141,31 @@ TEST_F(NdArrayTest, AForkedChildsHandleOutlivesItsParent) {
   EXPECT_EQ(array(0), 5);
 }
 
+TEST_F(NdArrayTest, SoDoesTheHandleOfAPartThatAForkedChildMakes) {
+  auto array = NdArray<int>::create_anonymous(Shape{3, 4});
+  std::iota(array.span().begin(), array.span().end(), 0);
+  EXPECT_EQ(test::run_in_child([&] {
+              const ArrayHandle part = array.slice(0, {{}, {}, -1}).select(1, 2).handle();
+              EXPECT_EQ(part.segment.pid, ::getpid());
+              EXPECT_EQ(test::run_in_child([&] {
+                          const auto other = AnyArray::attach(part);
+                          const auto view = other.view<int>();
+                          EXPECT_EQ(view.shape(), Shape{3});
+                          EXPECT_EQ(view(0), 10);
+                          view(2) = -2;
+                        }),
+                        0);
+            }),
+            0);
+  EXPECT_EQ(array(0, 2), -2);
+  // A process that has closed the descriptor can only point to its parent.
+  EXPECT_EQ(test::run_in_child([&] {
+              ::close(array.handle().segment.fd);
+              EXPECT_EQ(array.rows(1, 1).handle().segment.pid, ::getppid());
+            }),
+            0);
+}
+
 class NdArrayShapeTest : public NdArrayTest, public ::testing::WithParamInterface<Shape> {};
 
 TEST_P(NdArrayShapeTest, IsMadeAttachedAndOpenedByNumPy) {

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <cctype>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "runrig/sync/unique_fd.hpp"
@@ -122,29 +124,93 @@ TEST(ValueTest, SeveralValuesMayShareOneLock) {
   EXPECT_EQ(test::run_in_child([&] { EXPECT_FALSE(second.get_lock().try_lock()); }), 0);
 }
 
-TEST(ArrayTest, IsZeroOrAsGivenAndChecksItsIndices) {
-  const Array<std::int16_t> zero(4);
-  EXPECT_EQ(zero.size(), 4U);
-  EXPECT_THAT(zero.get_obj().span(), ElementsAre(0, 0, 0, 0));
-  const Array<double> given({1.0, 2.5});
-  given.set(1, 3.5);
-  EXPECT_THAT(given.get_obj().span(), ElementsAre(1.0, 3.5));
-  EXPECT_THROW((void)given.get(2), std::out_of_range);
-  EXPECT_THROW(given.set(2, 0), std::out_of_range);
-  EXPECT_EQ(RawArray<int>(std::size_t{0}).size(), 0U);
-  EXPECT_EQ(test::thrown_code([] { (void)RawArray<double>(~std::size_t{0} / 4); }), std::errc::not_enough_memory);
+// Python's documentation, "sharedctypes": objects that a child process changes.
+struct Place {
+  double x;
+  double y;
+};
+TEST(SharedCtypesTest, TheExampleOfThePythonDocumentation) {
+  const Shared<Lock> lock;
+  const Value<int> n(7);
+  const RawValue<double> x(1.0 / 3.0);
+  const Array<char, Lock> s("hello world", lock);
+  const Array<Place, Lock> places({{1.875, -6.25}, {-5.75, 2.0}, {2.375, 9.5}}, lock);
+  ASSERT_EQ(test::run_in_child([&] {
+              n.with_lock([](int& value) { value *= value; });
+              x.value() *= x.value();
+              std::string text = s.value();
+              for (char& each : text) each = static_cast<char>(std::toupper(static_cast<unsigned char>(each)));
+              s.set_value(text);
+              const std::lock_guard guard(places);
+              for (auto& [px, py] : places.get_obj()) {
+                px *= px;
+                py *= py;
+              }
+            }),
+            0);
+  EXPECT_EQ(n.get(), 49);
+  EXPECT_DOUBLE_EQ(x, 1.0 / 9.0);
+  EXPECT_EQ(s.value(), "HELLO WORLD");
+  std::vector<std::pair<double, double>> squares;
+  for (const auto& [px, py] : places) squares.emplace_back(px, py);
+  EXPECT_THAT(squares, ElementsAre(std::pair(3.515625, 39.0625), std::pair(33.0625, 4.0), std::pair(5.640625, 90.25)));
 }
 
-TEST(ArrayTest, ProcessesFillTheirPartsOfALargeOne) {
-  constexpr std::size_t count = 100'000;  // in a memfd of its own
-  const RawArray<std::uint32_t> array(count);
-  for (std::size_t part = 0; part < 4; ++part) {
-    ASSERT_EQ(test::run_in_child([&] {
-                for (std::size_t i = part; i < count; i += 4) array[i] = static_cast<std::uint32_t>(i * i);
-              }),
-              0);
+TEST(SharedCtypesTest, Copy_IsANewObjectWithTheSameContents) {
+  const RawValue<Point> point({1, 2, 3});
+  const auto other = copy(point);
+  other.value().x = 9;
+  EXPECT_EQ(point.value().x, 1);
+  EXPECT_EQ(other.value().tag, 3);
+  const RawArray<int> array({1, 2, 3});
+  const auto elements = copy(array);
+  elements[0] = 9;
+  EXPECT_THAT(array.span(), ElementsAre(1, 2, 3));
+  EXPECT_THAT(elements.span(), ElementsAre(9, 2, 3));
+  EXPECT_EQ(copy(RawArray<int>(std::size_t{0})).size(), 0U);
+}
+
+TEST(SharedCtypesTest, Copy_OfALockedObjectHasALockOfItsOwn) {
+  const Value<int, Lock> value(4);
+  const Array<int, Lock> array({1, 2});
+  const auto other = copy(value);
+  const auto elements = copy(array);
+  EXPECT_EQ(other.get(), 4);
+  EXPECT_THAT(elements.get(), ElementsAre(1, 2));
+  const std::scoped_lock held(value.get_lock(), array.get_lock());
+  other.set(5);
+  elements.set(0, 5);
+  EXPECT_EQ(value.get_obj().value(), 4);
+  EXPECT_EQ(array.get_obj()[0], 1);
+}
+
+TEST(SharedCtypesTest, Synchronized_WrapsTheSameObject) {
+  const RawValue<int> raw(1);
+  const auto value = synchronized(raw);
+  static_assert(std::is_same_v<decltype(value), const Value<int, RLock>>);
+  value.set(2);
+  EXPECT_EQ(raw.value(), 2);
+  EXPECT_EQ(&value.get_obj().value(), &raw.value());
+  const Shared<Lock> lock;
+  const RawArray<double> elements({1, 2});
+  const auto array = synchronized(elements, lock);
+  static_assert(std::is_same_v<decltype(array), const Array<double, Lock>>);
+  array.set(1, 5);
+  EXPECT_EQ(elements[1], 5);
+  EXPECT_EQ(&array.get_lock(), lock.get());
+}
+
+TEST(SharedCtypesTest, SynchronizedObjectsAreContextManagers) {
+  const Value<int, Lock> value(1);
+  {
+    const std::lock_guard guard(value);
+    EXPECT_FALSE(value.get_lock().try_lock());
+    EXPECT_FALSE(value.try_lock());
   }
-  for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(array[i], static_cast<std::uint32_t>(i * i));
+  ASSERT_TRUE(value.acquire());
+  EXPECT_FALSE(value.acquire(std::chrono::milliseconds(1)));
+  value.release();
+  EXPECT_EQ(value.get(), 1);
 }
 
 TEST(ValueHandleTest, AProcessThatDidNotInheritThemAttachesByHandle) {

@@ -5,7 +5,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -14,6 +13,7 @@
 #include "runrig/shm/handle.hpp"
 #include "runrig/shm/mapping.hpp"
 #include "runrig/shm/shape.hpp"
+#include "runrig/shm/slice.hpp"
 
 namespace runrig {
 
@@ -29,22 +29,6 @@ using Strides = std::array<std::int64_t, max_rank>;
 /// True if the elements lie without gaps in C order: strides of axes of extent 1 do not matter, and an array without
 /// elements is contiguous.
 [[nodiscard]] bool is_row_major(const Shape& shape, const Strides& strides) noexcept;
-
-/// A selection along one axis, with the meaning of Python's slice(start, stop, step): negative positions count from
-/// the end, positions past an end are moved to it, none means "from the first" and "to the last" in the step's sense.
-struct Slice {
-  std::optional<std::int64_t> start{};
-  std::optional<std::int64_t> stop{};
-  std::int64_t step = 1;
-
-  struct Resolved {
-    std::uint64_t first;  ///< 0 if count is 0
-    std::uint64_t count;
-    std::int64_t step;
-  };
-  /// The elements selected on an axis of `extent`. Throws std::invalid_argument for step 0.
-  [[nodiscard]] Resolved resolve(std::uint64_t extent) const;
-};
 
 /// Names an array, or a part of one, to any process that may open its segment: a plain value of fixed size, to be
 /// copied into shared memory, messages and captures. It keeps nothing alive.
@@ -70,8 +54,8 @@ struct AnyArrayRef {
 
   [[nodiscard]] std::uint64_t size() const noexcept { return shape.checked_elements().value_or(0); }
   [[nodiscard]] bool contiguous() const noexcept { return is_row_major(shape, strides); }
-  /// Leads to the segment through the process that created or attached the array, so that must live (or the name be
-  /// there). Throws std::logic_error if the memory belongs to this process only.
+  /// Leads to the segment through this process, which must live, with the array that this is a part of, until the
+  /// handle is used (or the name must be there). Throws std::logic_error if the memory belongs to this process only.
   [[nodiscard]] ArrayHandle handle() const;
 
   /// Part of this array: `count` of the first axis, from `first`. Throws std::out_of_range past the end or on a scalar.

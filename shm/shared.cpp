@@ -1,7 +1,9 @@
-#include "runrig/shm/value.hpp"
+#include "runrig/shm/shared.hpp"
 
+#include <stdexcept>
 #include <string>
 
+#include "runrig/shm/array.hpp"
 #include "runrig/sync/error.hpp"
 
 namespace runrig::detail {
@@ -24,6 +26,20 @@ void check_block(const BlockHandle& handle, std::size_t bytes) {
 void check_index(std::size_t index, std::size_t size) {
   if (index >= size) {
     throw std::out_of_range("index " + std::to_string(index) + " of " + std::to_string(size) + " elements");
+  }
+}
+
+void check_same_count(std::uint64_t given, std::uint64_t selected) {
+  if (given != selected) {
+    throw std::invalid_argument("assign " + std::to_string(given) + " values to a slice of " +
+                                std::to_string(selected) + " elements");
+  }
+}
+
+void check_text_fits(std::size_t text_bytes, std::size_t array_bytes) {
+  if (text_bytes > array_bytes) {
+    throw std::length_error("write " + std::to_string(text_bytes) + " characters to an array of " +
+                            std::to_string(array_bytes));
   }
 }
 
