@@ -119,18 +119,20 @@ ArrayHandle dense_handle(const SegmentHandle& segment, std::size_t byte_offset, 
 
 }  // namespace
 
-AnyArray AnyArray::create(std::string_view name, DType dtype, const Shape& shape) {
+AnyArray AnyArray::make(DType dtype, const Shape& shape, const detail::MakeSegment& make_segment) {
   const Plan plan = plan_segment(dtype, shape);
-  auto memory = SharedMemory::create(name, plan.control.segment_bytes, [&](auto segment) { plan.fill(segment); });
+  auto memory = make_segment(plan.control.segment_bytes, [&](auto segment) { plan.fill(segment); });
   const auto ref = bind_in(memory, dense_handle(memory.handle(), npy_header_bytes, dtype, shape), Access::read_write);
   return AnyArray(std::move(memory), ref);
 }
 
+AnyArray AnyArray::create(std::string_view name, DType dtype, const Shape& shape) {
+  return make(dtype, shape,
+              [&](std::size_t bytes, const auto& fill) { return SharedMemory::create(name, bytes, fill); });
+}
+
 AnyArray AnyArray::create(DType dtype, const Shape& shape) {
-  const Plan plan = plan_segment(dtype, shape);
-  auto memory = SharedMemory::create(plan.control.segment_bytes, [&](auto segment) { plan.fill(segment); });
-  const auto ref = bind_in(memory, dense_handle(memory.handle(), npy_header_bytes, dtype, shape), Access::read_write);
-  return AnyArray(std::move(memory), ref);
+  return make(dtype, shape, [](std::size_t bytes, const auto& fill) { return SharedMemory::create(bytes, fill); });
 }
 
 AnyArray AnyArray::create_anonymous(DType dtype, const Shape& shape) {

@@ -180,6 +180,15 @@ SharedMemory SharedMemory::attach(std::string_view name, Access access) {
   return SharedMemory(std::string(name), std::move(file.fd), std::move(mapping), file.id);
 }
 
+SharedMemory SharedMemory::attach(const SegmentHandle& handle, Access access) {
+  const std::string_view name = handle.name_view();
+  detail::check_segment_name(name, "attach segment by handle");
+  auto file = detail::open_by_handle(handle, access);
+  detail::lock_for_use(file.fd.get(), "attach segment by handle", name);
+  Mapping mapping = Mapping::map(file.fd.get(), 0, handle.size_bytes, access, name);
+  return SharedMemory(std::string(name), std::move(file.fd), std::move(mapping), file.id);
+}
+
 SharedMemory& SharedMemory::operator=(SharedMemory&& other) noexcept {
   if (this != &other) {
     close();

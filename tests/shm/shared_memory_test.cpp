@@ -280,6 +280,29 @@ TEST_F(SharedMemoryTest, UnlinkLeavesAnotherSegmentOfThatNameAlone) {
   EXPECT_TRUE(test::name_exists(name_));
 }
 
+TEST_F(SharedMemoryTest, TravelsByHandleAlsoAfterUnlink) {
+  auto segment = SharedMemory::create(name_, 5000);
+  segment.writable_bytes()[4999] = std::byte{1};
+  const SegmentHandle handle = segment.handle();
+  segment.unlink();
+  EXPECT_EQ(test::run_in_child([&] {
+              auto same = SharedMemory::attach(handle);
+              EXPECT_EQ(same.name(), segment.name());
+              EXPECT_EQ(same.id(), segment.id());
+              EXPECT_EQ(same.size_bytes(), 5000U);
+              same.writable_bytes()[0] = same.bytes()[4999];
+              EXPECT_THROW((void)SharedMemory::attach(handle, Access::read_only).writable_bytes(), std::logic_error);
+              EXPECT_EQ(test::thrown_code([&] { same.unlink(); }), std::errc::no_such_file_or_directory);
+            }),
+            0);
+  EXPECT_EQ(segment.bytes()[0], std::byte{1});
+  segment.close();
+  EXPECT_EQ(test::thrown_code([&] { (void)SharedMemory::attach(handle); }), std::errc::no_such_file_or_directory);
+  const auto nameless = AnonymousMemory::create("x", 10);
+  EXPECT_EQ(test::thrown_code([&] { (void)SharedMemory::attach(nameless.handle()); }), std::errc::invalid_argument);
+  EXPECT_EQ(test::thrown_code([] { (void)SharedMemory::attach(SegmentHandle{}); }), std::errc::invalid_argument);
+}
+
 TEST_F(SharedMemoryTest, MappingsOutliveTheName) {
   auto segment = SharedMemory::create(name_, 4096);
   const auto attached = SharedMemory::attach(name_);

@@ -17,6 +17,7 @@
 #include "runrig/engine/threads.hpp"
 #include "runrig/shm/heap.hpp"
 #include "runrig/shm/nd_array.hpp"
+#include "runrig/shm/shareable_list.hpp"
 #include "runrig/shm/shared_memory.hpp"
 #include "runrig/shm/sweep.hpp"
 #include "runrig/shm/value.hpp"

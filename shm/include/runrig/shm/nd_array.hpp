@@ -79,8 +79,10 @@ class AnyArray {
   void persist();
 
  private:
+  friend class SharedMemoryManager;
   using Memory = std::variant<SharedMemory, AnonymousMemory, SegmentMapping>;
 
+  static AnyArray make(DType dtype, const Shape& shape, const detail::MakeSegment& make_segment);
   AnyArray(Memory memory, const AnyArrayRef& ref) : memory_(std::move(memory)), ref_(ref) {}
 
   Memory memory_;

@@ -55,6 +55,9 @@ class SharedMemory {
   /// file (a symbolic link, FIFO, directory, device), has further hard links, is empty, or is not a plain name.
   /// TimeoutError if a sweep holds it for more than 10 s.
   [[nodiscard]] static SharedMemory attach(std::string_view name, Access access = Access::read_write);
+  /// Maps the very segment that another process's handle() names, as long as that has it open, also after unlink(). As
+  /// map_segment(); also throws Error invalid_argument for a handle to anonymous memory.
+  [[nodiscard]] static SharedMemory attach(const SegmentHandle& handle, Access access = Access::read_write);
 
   SharedMemory(SharedMemory&&) noexcept = default;
   SharedMemory& operator=(SharedMemory&& other) noexcept;
@@ -98,5 +101,11 @@ class SharedMemory {
   Mapping mapping_;
   SegmentId id_;
 };
+
+namespace detail {
+/// Makes a segment somewhere, filled before anybody can find it.
+using MakeSegment =
+    std::function<SharedMemory(std::size_t size_bytes, const std::function<void(std::span<std::byte>)>& fill)>;
+}  // namespace detail
 
 }  // namespace runrig
