@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "participation.hpp"
 #include "runrig/sync/error.hpp"
 
 namespace runrig::detail {
@@ -17,9 +18,10 @@ struct Mutexes {
 
 void lock_all();
 void unlock_all();
+void unlock_all_in_child();
 
 Mutexes* make_mutexes() {
-  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all), "register fork hooks", "segments");
+  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all_in_child), "register fork hooks", "segments");
   return new Mutexes;
 }
 
@@ -44,11 +46,17 @@ void lock_all() {
   mutexes().participation.lock();
 }
 
-// In the child as well: the one thread that it has is the copy of the one that locked.
 void unlock_all() {
   if (skip_hooks) return;
   mutexes().participation.unlock();
   unlock_listeners();
+}
+
+// The one thread that the child has is the copy of the one that locked.
+void unlock_all_in_child() {
+  if (skip_hooks) return;
+  give_up_owned_sessions();
+  unlock_all();
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ bool is_entry(const RegistryEntry& entry) noexcept {
 
 LockAttempt try_lock_shared(int fd) noexcept { return try_lock(fd, LOCK_SH); }
 LockAttempt try_lock_exclusive(int fd) noexcept { return try_lock(fd, LOCK_EX); }
-void unlock_exclusive(int fd) noexcept { ::flock(fd, LOCK_UN); }
+void unlock(int fd) noexcept { ::flock(fd, LOCK_UN); }
 
 void lock_for_use(int fd, std::string_view attempted, std::string_view name) {
   const auto deadline = Deadline::after(sweep_limit);
@@ -136,7 +136,7 @@ bool Registry::session_lives(const char* session) const noexcept {
   // Its file is removed only when it is dead. Any other failure proves nothing, so it lives.
   if (!file) return errno != ENOENT;
   if (try_lock_exclusive(file.get()) != LockAttempt::taken) return true;
-  unlock_exclusive(file.get());
+  unlock(file.get());
   return false;
 }
 
@@ -207,7 +207,7 @@ RegistryLock::RegistryLock(const Registry* registry) noexcept {
 }
 
 RegistryLock::~RegistryLock() {
-  if (fd_) unlock_exclusive(fd_.get());
+  if (fd_) unlock(fd_.get());
 }
 
 int unlink_segment(const Registry* registry, const char* name, SegmentId id) noexcept {

@@ -21,13 +21,18 @@
 /// - s-INODE, an entry for each segment that we created: written before the segment has its name, removed after it has
 ///   lost it. So there is never a segment of ours without an entry; an entry whose name leads elsewhere stands for
 ///   nothing.
-/// - p-..., a file for each *session*: a process that created a segment, and the children forked from it since.
+/// - p-..., a file for each *session*: a process that created a segment, and the children forked from it since; or a
+///   SharedMemoryManager.
 ///
 /// Liveness is told by the kernel, with flock:
 ///
 /// - Each member of a session has the session's file open with a shared lock. Children inherit descriptor and lock.
 ///   They must, since the segments belong to all of them, and a lock that a child had to take anew would be missing for
 ///   a moment. The end of the last member, whatever ends it, ends the lock.
+/// - A manager's session is the same, but that only the process which started it is a member: forked children close
+/// their
+///   copy of the descriptor before fork() returns. Who creates in it holds the shared lock through a descriptor of its
+///   own meanwhile.
 /// - Each object that has a segment open holds a shared lock on the segment itself. Here too a forked child inherits
 ///   descriptor and mapping together and loses them together, so the lock says what is true: somebody has it mapped.
 ///   (It is therefore never unlocked or converted, only closed: that would take it from all who inherited it.)
@@ -59,9 +64,8 @@ enum class LockAttempt { taken, busy, failed };
 /// Without waiting. The lock ends with the last descriptor that is a copy of `fd`.
 [[nodiscard]] LockAttempt try_lock_shared(int fd) noexcept;
 [[nodiscard]] LockAttempt try_lock_exclusive(int fd) noexcept;
-/// For exclusive locks, which are held for a moment only: also takes them from a child that another thread forked in
-/// that moment.
-void unlock_exclusive(int fd) noexcept;
+/// For locks that are held for a moment only: also takes them from a child that another thread forked in that moment.
+void unlock(int fd) noexcept;
 /// Takes the shared lock of a segment, waiting while a sweep looks at it. Throws TimeoutError if that takes more than
 /// 10 s.
 void lock_for_use(int fd, std::string_view attempted, std::string_view name);

@@ -32,17 +32,10 @@ std::string attempt_text(std::size_t size_bytes) {
   return "create segment of " + std::to_string(size_bytes) + " bytes";
 }
 
-// Makes this process a member of a session. Whoever founds one first removes what killed processes left; that this
-// fails is no reason not to create.
+// Makes this process a member of a session.
 detail::Membership enter_session() {
   detail::Membership membership = detail::join_session();
-  if (membership.founded) {
-    try {
-      (void)collect_garbage();
-    } catch (const Error& error) {
-      detail::warn(std::string("cannot remove abandoned segments: ") + error.what());
-    }
-  }
+  if (membership.founded) detail::sweep_at_start();
   return membership;
 }
 
@@ -107,10 +100,10 @@ struct Made {
 };
 
 // Returns none if the name is taken.
-std::optional<Made> try_create(std::string_view name, std::size_t size_bytes, const Fill& fill) {
+std::optional<Made> try_create(const detail::Membership& membership, std::string_view name, std::size_t size_bytes,
+                               const Fill& fill) {
   const std::string attempted = attempt_text(size_bytes);
   const SegmentPath path(name);
-  const detail::Membership membership = enter_session();  // may free the name, or room
   // Asked first because reserving and filling take their time; what decides is the linkat.
   if (name_is_taken(path)) return std::nullopt;
   UniqueFd fd = make_nameless(size_bytes, attempted, name);
@@ -125,6 +118,10 @@ std::optional<Made> try_create(std::string_view name, std::size_t size_bytes, co
   }
   RUNRIG_KILLPOINT("shm.create.named");
   registration.keep();
+  if (!membership.visit.still_there()) {
+    (void)detail::unlink_segment(&membership.registry, std::string(name).c_str(), id);
+    throw Error(std::errc::no_such_file_or_directory, attempted + " (its manager was shut down meanwhile)", name);
+  }
   return Made{std::move(fd), std::move(mapping), id};
 }
 
@@ -151,7 +148,7 @@ SharedMemory SharedMemory::create(std::string_view name, std::size_t size_bytes)
 SharedMemory SharedMemory::create(std::string_view name, std::size_t size_bytes, const Fill& fill) {
   detail::check_segment_name(name, "create segment");
   check_size(size_bytes, name);
-  auto made = try_create(name, size_bytes, fill);
+  auto made = try_create(enter_session(), name, size_bytes, fill);  // entering may free the name, or room
   if (!made) throw Error(std::errc::file_exists, attempt_text(size_bytes), name);
   return SharedMemory(std::string(name), std::move(made->fd), std::move(made->mapping), made->id);
 }
@@ -160,9 +157,14 @@ SharedMemory SharedMemory::create(std::size_t size_bytes) { return create(size_b
 
 SharedMemory SharedMemory::create(std::size_t size_bytes, const Fill& fill) {
   check_size(size_bytes, "with a random name");
+  return create(enter_session(), size_bytes, fill);
+}
+
+SharedMemory SharedMemory::create(const detail::Membership& membership, std::size_t size_bytes, const Fill& fill) {
+  check_size(size_bytes, "with a random name");
   for (;;) {  // two equal names out of 2^64 are a curiosity, three a broken kernel
     std::string name = random_name();
-    if (auto made = try_create(name, size_bytes, fill)) {
+    if (auto made = try_create(membership, name, size_bytes, fill)) {
       return SharedMemory(std::move(name), std::move(made->fd), std::move(made->mapping), made->id);
     }
   }

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "liveness.hpp"
+#include "participation.hpp"
 #include "proc_scan.hpp"
 #include "runrig/shm/shared_memory.hpp"
 #include "runrig/sync/error.hpp"
@@ -54,7 +55,7 @@ struct Locked {
   Locked(Locked&&) = default;
   Locked& operator=(Locked&&) = default;
   ~Locked() {
-    if (fd) detail::unlock_exclusive(fd.get());
+    if (fd) detail::unlock(fd.get());
   }
 
   UniqueFd fd;
@@ -221,6 +222,14 @@ SweepReport collect_garbage() {
   auto report = Sweep(*registry).run();
   Registry::remove_if_empty();
   return report;
+}
+
+void detail::sweep_at_start() {
+  try {
+    (void)collect_garbage();
+  } catch (const Error& error) {
+    warn(std::string("cannot remove abandoned segments: ") + error.what());
+  }
 }
 
 void remove_segment(std::string_view name) {

@@ -105,14 +105,14 @@ void remove_if_of_session(void* context, const char* file_name) {
   RUNRIG_KILLPOINT("shm.tracker.removed");
 }
 
-// The session's lock is ours by now, so nobody creates in it any more.
+}  // namespace
+
+// The session's lock is the caller's by now, so nobody creates in it any more.
 void remove_session(const Registry& registry, const char* session) noexcept {
   Removal removal{registry, session};
   registry.for_each('s', remove_if_of_session, &removal);
   registry.remove(session);
 }
-
-}  // namespace
 
 void run_tracker(int session_file, int ready, const char* session) noexcept {
   char name[48];

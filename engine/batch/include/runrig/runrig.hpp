@@ -16,6 +16,7 @@
 #include "runrig/engine/statistics.hpp"
 #include "runrig/engine/threads.hpp"
 #include "runrig/shm/heap.hpp"
+#include "runrig/shm/manager.hpp"
 #include "runrig/shm/nd_array.hpp"
 #include "runrig/shm/shareable_list.hpp"
 #include "runrig/shm/shared_memory.hpp"

@@ -46,6 +46,14 @@ struct SegmentHandle {
 static_assert(std::is_trivially_copyable_v<SegmentHandle> && std::is_standard_layout_v<SegmentHandle>);
 static_assert(sizeof(SegmentHandle) == 240, "separately built processes pass it to each other");
 
+/// Names a SharedMemoryManager to any process of the same user that sees the same /dev/shm. A plain value of fixed
+/// size; it keeps nothing alive.
+struct ManagerHandle {
+  std::array<char, 48> session{};  ///< name of its file in the registry, NUL-terminated
+  SegmentId id;                    ///< that very file
+};
+static_assert(std::is_trivially_copyable_v<ManagerHandle> && sizeof(ManagerHandle) == 64);
+
 /// Maps all of the very segment that `handle` names, through /proc/PID/fd, or by its name if that process is gone or
 /// has closed it. What is found is compared with the handle before it is mapped; anonymous memory must also have its
 /// seals. The handle may come from a broken process. Throws Error: no_such_file_or_directory if the segment is nowhere

@@ -13,6 +13,11 @@
 
 namespace runrig {
 
+class SharedMemoryManager;
+namespace detail {
+struct Membership;
+}
+
 /// True for 1 to 200 characters out of [A-Za-z0-9_.-], the first neither '.' nor '-'.
 [[nodiscard]] bool is_segment_name(std::string_view name) noexcept;
 
@@ -92,6 +97,10 @@ class SharedMemory {
   void close() noexcept;
 
  private:
+  friend class SharedMemoryManager;
+  // With a random name, entered into the registry for that session.
+  static SharedMemory create(const detail::Membership& membership, std::size_t size_bytes,
+                             const std::function<void(std::span<std::byte>)>& fill);
   SharedMemory(std::string name, UniqueFd fd, Mapping mapping, SegmentId id) noexcept
       : name_(std::move(name)), fd_(std::move(fd)), mapping_(std::move(mapping)), id_(id) {}
 
