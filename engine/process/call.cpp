@@ -70,7 +70,7 @@ CallWire Call::wire() const {
   return wire;
 }
 
-void Call::check(AddressLayout layout, const char* what) const {
+void Call::check(AddressLayout layout, const char* what, const std::function<bool(const void*)>& shared) const {
   if (!state_) return;
   if (state_->trampoline == nullptr) {
     if (layout == AddressLayout::foreign) (void)wire();  // throws
@@ -82,7 +82,7 @@ void Call::check(AddressLayout layout, const char* what) const {
   const std::string subject = std::string(what) + ": the callable's";
   captures.check_captures(
       {subject, "capture numbers by value, and pass everything else, as handles where it is shared, as arguments"},
-      state_->closure);
+      state_->closure, shared);
 }
 
 }  // namespace runrig::detail

@@ -5,6 +5,7 @@ set(engine_process_sources
   process/code.cpp
   process/exception_table.cpp
   process/failure_text.cpp
+  process/foreign_code.cpp
   process/log.cpp
   process/machine.cpp
   process/modules.cpp

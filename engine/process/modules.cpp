@@ -127,6 +127,11 @@ void Modules::refresh() {
   counts_ = now;  // if one was loaded in between, the list is read once more the next time
 }
 
+const std::vector<Module>& Modules::all() {
+  refresh();
+  return modules_;
+}
+
 const Module* Modules::at(std::uintptr_t address) {
   refresh();
   const auto found =

@@ -37,6 +37,7 @@ struct ModuleCounts {
 /// The list of modules, read again when it has changed. Not thread-safe.
 class Modules {
  public:
+  [[nodiscard]] const std::vector<Module>& all();
   /// Null if there is none. Valid until the next call.
   [[nodiscard]] const Module* at(std::uintptr_t address);
   [[nodiscard]] const Module* with_id(const ModuleId& id);

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "call_program.hpp"
+#include "process/foreign_code.hpp"
 #include "runrig/engine/call.hpp"
 #include "support.hpp"
 
@@ -126,6 +127,25 @@ TEST(CodeTest, ThreadsFindCodeWhileModulesComeAndGo) {
   stop = true;
   loader.join();
   EXPECT_TRUE(done) << rounds << " rounds";
+}
+
+TEST(CodeTest, CodeIsNamedByAddressWhereTheModulesOfTheSenderAreKnown) {
+  const auto sender = detail::ModuleSnapshot::from_object(detail::ModuleSnapshot::of_this_process().to_object());
+  const auto address = reinterpret_cast<std::uintptr_t>(&some_trampoline());
+  EXPECT_EQ(sender.name(address), some_trampoline().code());
+  detail::ForeignCode code(sender);
+  for (int i = 0; i < 2; ++i) {  // the second time it is remembered
+    EXPECT_EQ(&code.entry(address, CodeKind::call), &some_trampoline());
+    EXPECT_EQ(code.function(reinterpret_cast<std::uintptr_t>(&minus_one)),
+              reinterpret_cast<std::uintptr_t>(&minus_one));
+  }
+  EXPECT_EQ(code.function(0), 0U);
+  int local = 0;
+  for (const std::uintptr_t wrong : {address + 8, reinterpret_cast<std::uintptr_t>(&local), std::uintptr_t{0}}) {
+    EXPECT_THROW((void)code.entry(wrong, CodeKind::call), FormatError);
+  }
+  EXPECT_THROW((void)code.entry(address, CodeKind::kernel), FormatError);
+  EXPECT_THROW((void)code.function(address), FormatError) << "an entry is data, not a function";
 }
 
 struct BuildCase {

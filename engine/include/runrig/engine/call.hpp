@@ -195,8 +195,8 @@ class Call {
   [[nodiscard]] CallWire wire() const;
   /// Throws std::logic_error, in words, if a capture looks like a pointer or reference to what a process of that layout
   /// does not have (see CaptureCheck), or if this is fork_only() and the layout foreign. `what` begins the sentence
-  /// ("start process 'Process-1'").
-  void check(AddressLayout layout, const char* what) const;
+  /// ("start process 'Process-1'"). `shared` tells which memory it has nevertheless, at the same address.
+  void check(AddressLayout layout, const char* what, const std::function<bool(const void* address)>& shared = {}) const;
 
  private:
   struct State {
