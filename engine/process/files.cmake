@@ -9,6 +9,7 @@ set(engine_process_sources
   process/log.cpp
   process/machine.cpp
   process/modules.cpp
+  process/own_threads.cpp
   process/remote_exception.cpp
   process/standard_exceptions.cpp
   process/whole_write.cpp)
