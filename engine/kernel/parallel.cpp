@@ -136,7 +136,7 @@ std::byte* locate(const SliceContext& context, const FlatArray& array) {
 
 void check_captures(Pool& pool, const void* captures, std::size_t size_bytes) {
   PoolState& state = PoolAccess::usable_state(pool, "run a kernel");
-  state.check_captures(captures, size_bytes);
+  state.check_kernel_captures(captures, size_bytes);
 }
 
 std::byte* partial_memory(Pool& pool, std::size_t size_bytes) {

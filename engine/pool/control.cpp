@@ -63,6 +63,22 @@ bool SharedLaunch::copy_newer(std::uint32_t known_epoch, LocalLaunch& copy) cons
   return true;
 }
 
+int try_claim(std::atomic<std::uint64_t>& entry, std::uint32_t epoch, pid_t pid, Stale stale) noexcept {
+  // Acquire, here or below: who runs it sees what the parent wrote of it, or the template when it booked an attempt.
+  std::uint64_t word = entry.load(std::memory_order_acquire);
+  const SliceWord old = SliceWord::unpack(word);
+  // Compared by difference, as numbers wrap: a newer entry is that of somebody who comes later.
+  const bool older = static_cast<std::int32_t>(old.epoch - epoch) < 0;
+  const bool mine = old.epoch == epoch && old.state == SliceState::pending;
+  if (static_cast<std::int32_t>(old.epoch - epoch) > 0) return -1;
+  if (!mine && !(older && stale == Stale::pending)) return 0;
+  const int attempt = (old.epoch == epoch ? old.attempts : 0) + 1;
+  const std::uint64_t running = SliceWord{epoch, SliceState::running, attempt, pid}.pack();
+  // It fails if another was faster.
+  return entry.compare_exchange_strong(word, running, std::memory_order_acquire, std::memory_order_relaxed) ? attempt
+                                                                                                            : 0;
+}
+
 std::optional<Claim> claim(const ControlView& view, WorkerSlot& slot, std::uint32_t epoch,
                            std::uint32_t slices) noexcept {
   // Relaxed: written by this process itself before its first claim.
@@ -80,16 +96,10 @@ std::optional<Claim> claim(const ControlView& view, WorkerSlot& slot, std::uint3
     // template's look at limits; it sees when this slice began, or a later one.
     slot.intent.store(EpochWord{epoch, place.number + 1}.pack(), std::memory_order_release);
     RUNRIG_KILLPOINT("pool.claim.intended");
-    std::atomic<std::uint64_t>& entry = view.table[place.number];
-    std::uint64_t word = entry.load(std::memory_order_relaxed);
-    const SliceWord old = SliceWord::unpack(word);
-    if (!is_pending(word, epoch)) continue;  // claimed by another: the counter was set back in between
-    // A newer launch has the table already: we slept for long. Compared by difference, as numbers wrap.
-    if (static_cast<std::int32_t>(old.epoch - epoch) > 0) return std::nullopt;
-    const int attempt = (old.epoch == epoch ? old.attempts : 0) + 1;
-    const std::uint64_t mine = SliceWord{epoch, SliceState::running, attempt, pid}.pack();
-    // Acquire: a second attempt sees what the template wrote when it booked the first. It fails if another was faster.
-    if (entry.compare_exchange_strong(word, mine, std::memory_order_acquire, std::memory_order_relaxed)) {
+    const int attempt = try_claim(view.table[place.number], epoch, pid, Stale::pending);
+    if (attempt < 0) return std::nullopt;  // a newer launch has the table already: we slept for long
+    // 0: claimed by another, as the counter was set back in between.
+    if (attempt > 0) {
       RUNRIG_KILLPOINT("pool.claim.claimed");
       return Claim{place.number, attempt};
     }

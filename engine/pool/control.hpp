@@ -168,6 +168,22 @@ struct Control {
   std::array<char, start_text_bytes> start_text;
 };
 
+// See task_table.hpp.
+struct TaskControl;
+struct TaskSlot;
+struct TaskLine;
+
+/// Where the parts for tasks lie.
+struct TaskView {
+  TaskControl* control = nullptr;
+  TaskSlot* slots = nullptr;
+  TaskLine* lines = nullptr;  // one for each worker
+  std::byte* regions = nullptr;
+  std::uint64_t region_bytes = 0;  // of each worker
+
+  [[nodiscard]] std::byte* region(std::uint32_t worker) const noexcept { return regions + worker * region_bytes; }
+};
+
 /// Where the parts of the mapping lie. A plain value, the same in all processes.
 struct ControlView {
   Control* control = nullptr;
@@ -175,11 +191,19 @@ struct ControlView {
   std::atomic<std::uint64_t>* table = nullptr;     // SliceWord, max_slices
   std::atomic<std::uint32_t>* failures = nullptr;  // of a final slice that is not done: its place in the log, see below
   std::byte* failure_log = nullptr;
+  TaskView tasks;
 
   [[nodiscard]] WorkerSlot& template_slot() const noexcept { return slots[control->workers]; }
 };
 
 [[nodiscard]] inline bool is_final(SliceState state) noexcept { return state >= SliceState::done; }
+
+/// Makes `pid` the one that runs what `entry` stands for: pending under `epoch`, it becomes running. Returns which
+/// attempt that is, from 1; 0 if it was not pending, or another was faster; -1 if the entry is of a newer epoch.
+/// `Stale` says what an entry of an older epoch is: in the table of a launch, a slice that is pending.
+enum class Stale { pending, not_ours };
+[[nodiscard]] int try_claim(std::atomic<std::uint64_t>& entry, std::uint32_t epoch, pid_t pid,
+                            Stale stale = Stale::not_ours) noexcept;
 
 // --- claiming and booking
 // ---------------------------------------------------------------------------------------------

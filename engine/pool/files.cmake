@@ -1,12 +1,24 @@
 set(engine_pool_sources
   pool/arena.cpp
+  pool/callbacks.cpp
   pool/control.cpp
   pool/launch.cpp
   pool/pool.cpp
   pool/segments.cpp
+  pool/task_backend.cpp
+  pool/task_booking.cpp
+  pool/task_books.cpp
+  pool/task_errors.cpp
+  pool/task_table.cpp
+  pool/task_worker.cpp
   pool/template.cpp
   pool/worker.cpp)
 set(engine_pool_headers
   include/runrig/engine/arena.hpp
+  include/runrig/engine/async_result.hpp
+  include/runrig/engine/imap.hpp
   include/runrig/engine/launch.hpp
-  include/runrig/engine/pool.hpp)
+  include/runrig/engine/pool.hpp
+  include/runrig/engine/process_tasks.hpp
+  include/runrig/engine/task_backend.hpp
+  include/runrig/engine/tasks.hpp)

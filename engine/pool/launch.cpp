@@ -46,12 +46,12 @@ Launch PoolState::launch(const LaunchOptions& given, SliceBody body, const void*
     throw std::logic_error("launch on pool '" + options.name +
                            "': another launch is under way; wait for it, or make a second pool");
   }
-  if (view.control->phase.load(std::memory_order_acquire) == PoolPhase::broken) {  // pairs with give_up()
-    end_processes(std::chrono::milliseconds(0), valid_utf8(view.control->start_text.data()));
-  }
-  if (!template_pidfd) throw WorkerLost(0, 0, "launch on pool '" + options.name + "': " + end_reason);
+  Garbage garbage;  // destroyed after the mutex is free
+  const std::lock_guard books(tasks.mutex());
+  end_if_done_or_broken(garbage);
+  check_takes_tasks("launch", false);
   captures.check_code(reinterpret_cast<std::uintptr_t>(body));
-  if (!given.trust_captures) check_captures(closure, closure_bytes);
+  if (!given.trust_captures) check_kernel_captures(closure, closure_bytes);
   std::uint32_t epoch = current.epoch + 1;
   if (epoch == 0) ++epoch;  // 0 is "none"
   current = make_record(given, body, closure_bytes, epoch);
@@ -80,18 +80,26 @@ bool PoolState::wait(std::uint32_t epoch, Deadline deadline) {
     // Acquire: pairs with report_progress(). Read first, so that a report in between ends the wait at once.
     const std::uint32_t seen = control.progress.load(std::memory_order_acquire);
     if (is_finished(epoch)) {
+      const std::lock_guard guard(tasks.mutex());
       template_restarts = 0;
       return true;
     }
     check_usable_here("wait for a launch");
-    if (control.phase.load(std::memory_order_acquire) == PoolPhase::broken) {  // pairs with give_up()
-      end_processes(std::chrono::milliseconds(0), valid_utf8(control.start_text.data()));
-      continue;
+    {
+      Garbage garbage;
+      const std::lock_guard guard(tasks.mutex());
+      (void)tasks.drain(garbage);  // workers with no room for their results run no slices
+      end_if_done_or_broken(garbage);
     }
+    if (is_finished(epoch)) continue;
     if (deadline.passed()) return false;
     // The template wakes us for all but its own death, so this wait is cut to look for that.
     const auto end = futex_wait(control.progress, seen, deadline.sooner(Deadline::after(liveness_check)));
-    if (end == FutexWait::timed_out) look_after_template();
+    if (end == FutexWait::timed_out) {
+      Garbage garbage;
+      const std::lock_guard guard(tasks.mutex());
+      look_after_template(garbage);
+    }
   }
 }
 
@@ -112,13 +120,15 @@ void PoolState::share_segment(SegmentId id) {
   segments.insert(id);
 }
 
-void PoolState::check_captures(const void* closure, std::size_t closure_bytes) const {
-  const CaptureCheck::Words words = {
-      "launch: the kernel's",
-      "capture numbers by value, pass arrays as arguments, and put shared data into the pool's arena"};
+void PoolState::check_kernel_captures(const void* closure, std::size_t closure_bytes) const {
+  check_captures({"launch: the kernel's",
+                  "capture numbers by value, pass arrays as arguments, and put shared data into the pool's arena"},
+                 {static_cast<const std::byte*>(closure), closure_bytes});
+}
+
+void PoolState::check_captures(const CaptureCheck::Words& words, std::span<const std::byte> closure) const {
   const Arena& arena = *options.arena;
-  captures.check_captures(words, {static_cast<const std::byte*>(closure), closure_bytes},
-                          [&arena](const void* address) { return arena.contains(address); });
+  captures.check_captures(words, closure, [&arena](const void* address) { return arena.contains(address); });
 }
 
 }  // namespace detail

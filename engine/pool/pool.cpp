@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <stdexcept>
@@ -13,6 +14,7 @@
 
 #include "../process/child.hpp"
 #include "../process/failure_text.hpp"
+#include "../process/own_threads.hpp"
 #include "pool_state.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
@@ -28,12 +30,13 @@ using std::chrono::milliseconds;
 constexpr int most_template_restarts = 5;  // without a launch completed in between
 constexpr milliseconds liveness_check(100);
 constexpr milliseconds last_exits(2000);  // of processes that have been killed
+constexpr milliseconds patience(1000);    // of the thread for callbacks, when the template is dead
 
 constexpr std::size_t page_round(std::size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
 void check_threads(const PoolOptions& options) {
   if (options.other_threads == OtherThreads::allow) return;
-  const int threads = process_thread_count();
+  const int threads = program_thread_count();
   if (threads == 1) return;
   throw std::logic_error("make pool '" + options.name + "': this process has " + std::to_string(threads) +
                          " threads, and a fork would copy the locks that they hold; make the pool before the first "
@@ -48,6 +51,15 @@ PoolOptions complete(PoolOptions options) {
     throw std::logic_error("make pool '" + options.name + "': " + std::to_string(options.workers) + " workers; 0 to " +
                            std::to_string(most_workers) + " are possible");
   }
+  if (options.max_tasks_per_child < 0) {
+    throw std::logic_error("make pool '" + options.name + "': max_tasks_per_child is " +
+                           std::to_string(options.max_tasks_per_child) + "; 0 means that there is no limit");
+  }
+  if (options.retries < 0 || options.retries > most_retries) {
+    throw std::logic_error("make pool '" + options.name + "': tasks are to be retried " +
+                           std::to_string(options.retries) + " times; 0 to " + std::to_string(most_retries) +
+                           " are possible");
+  }
   check_threads(options);
   if (options.workers == 0) options.workers = usable_cpu_count();
   if (!options.arena) options.arena = std::make_shared<Arena>();
@@ -56,22 +68,59 @@ PoolOptions complete(PoolOptions options) {
 
 }  // namespace
 
+namespace {
+
+// Hands out the parts of a mapping, one after the other; with no mapping yet, it only adds up.
+class Parts {
+ public:
+  explicit Parts(std::byte* base) : base_(base) {}
+  // Fresh pages are zero, which is the initial state of everything here: nothing is constructed.
+  template <class T>
+  T* take(std::size_t count = 1) {
+    T* const part = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += page_round(sizeof(T) * count);
+    return part;
+  }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  std::byte* base_;
+  std::size_t bytes_ = 0;
+};
+
+std::size_t lay_out(std::byte* base, int workers, std::uint64_t region_bytes, ControlView& view) {
+  const auto count = static_cast<std::size_t>(workers);
+  Parts parts(base);
+  view.control = parts.take<Control>();
+  view.slots = parts.take<WorkerSlot>(count + 1);
+  view.table = parts.take<std::atomic<std::uint64_t>>(max_slices);
+  view.failures = parts.take<std::atomic<std::uint32_t>>(max_slices);
+  view.failure_log = parts.take<std::byte>(failure_log_bytes);
+  view.tasks.control = parts.take<TaskControl>();
+  view.tasks.slots = parts.take<TaskSlot>(task_slots);
+  view.tasks.lines = parts.take<TaskLine>(count);
+  view.tasks.regions = parts.take<std::byte>(region_bytes * count);
+  view.tasks.region_bytes = region_bytes;
+  return parts.bytes();
+}
+
+}  // namespace
+
 ControlMemory::ControlMemory(int workers) {
-  const std::size_t control = page_round(sizeof(Control));
-  const std::size_t slots = page_round(sizeof(WorkerSlot) * (static_cast<std::size_t>(workers) + 1));
-  const std::size_t table = sizeof(std::atomic<std::uint64_t>) * max_slices;
-  const std::size_t failures = sizeof(std::atomic<std::uint32_t>) * max_slices;
-  bytes_ = control + slots + table + failures + failure_log_bytes;
-  // Address space for the largest launch; only pages that are touched get memory.
-  void* mapped = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  // Address space for the largest launch and the largest results; only pages that are touched get memory. Where the
+  // address space is limited (RLIMIT_AS), results have to be smaller.
+  constexpr std::uint64_t all_regions = std::uint64_t{1} << 44;
+  constexpr std::uint64_t smallest_region = std::uint64_t{16} << 20;
+  std::uint64_t region = page_round(std::min(usable_memory_bytes(), all_regions / static_cast<unsigned>(workers)));
+  void* mapped = MAP_FAILED;
+  for (;; region = page_round(region / 4)) {
+    bytes_ = lay_out(nullptr, workers, region, view_);
+    mapped = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped != MAP_FAILED || region / 4 < smallest_region) break;
+  }
   if (mapped == MAP_FAILED) throw Error({errno, std::system_category()}, "map control memory of", "pool");
   base_ = static_cast<std::byte*>(mapped);
-  // Fresh pages are zero, which is the initial state of all of it; default-initialising leaves the atomics' bytes be.
-  view_.control = reinterpret_cast<Control*>(base_);
-  view_.slots = reinterpret_cast<WorkerSlot*>(base_ + control);
-  view_.table = reinterpret_cast<std::atomic<std::uint64_t>*>(base_ + control + slots);
-  view_.failures = reinterpret_cast<std::atomic<std::uint32_t>*>(base_ + control + slots + table);
-  view_.failure_log = base_ + control + slots + table + failures;
+  (void)lay_out(base_, workers, region, view_);
   view_.control->workers = workers;
 }
 
@@ -85,11 +134,17 @@ void ControlMemory::clear_failures() noexcept {
 }
 
 PoolState::PoolState(PoolOptions given)
-    : options(complete(std::move(given))), owner(::getpid()), memory(options.workers), view(memory.view()) {
+    : options(complete(std::move(given))),
+      owner(::getpid()),
+      memory(options.workers),
+      view(memory.view()),
+      tasks(*this) {
   try {
+    const GateClosed gate;
     start_template();
   } catch (...) {
-    end_processes(milliseconds(0), "it could not be started");
+    Garbage garbage;
+    end_processes(milliseconds(0), "it could not be started", garbage);
     throw;
   }
   close_listener.emplace([this](SegmentId id) {
@@ -170,7 +225,7 @@ bool PoolState::wait_until_all_gone(milliseconds limit) noexcept {
   }
 }
 
-void PoolState::end_processes(milliseconds grace, const std::string& why) noexcept {
+void PoolState::end_processes(milliseconds grace, const std::string& why, Garbage& garbage) noexcept {
   if (!template_pidfd) return;
   Control& control = *view.control;
   control.grace_ms = grace.count();
@@ -191,21 +246,107 @@ void PoolState::end_processes(milliseconds grace, const std::string& why) noexce
   for (int i = 0; i < control.workers; ++i) view.slots[i].pid.store(0, std::memory_order_relaxed);
   end_reason = why;
   settle_as_lost(why);
+  tasks.fail_all(why, garbage);
 }
 
-void PoolState::close() noexcept {
+void PoolState::end_if_done_or_broken(Garbage& garbage) noexcept {
+  if (!template_pidfd) return;
+  if (view.control->phase.load(std::memory_order_acquire) == PoolPhase::broken) {  // pairs with give_up()
+    end_processes(milliseconds(0), valid_utf8(view.control->start_text.data()), garbage);
+  } else if (!tasks.open() && tasks.admitted() == 0 && tasks.unfinished() == 0 && !launch_under_way()) {
+    end_processes(options.grace, "the pool was closed", garbage);
+  }
+}
+
+void PoolState::check_takes_tasks(const char* what, bool admitted) {
+  check_usable_here(what);
+  if (!template_pidfd) throw WorkerLost(0, 0, std::string(what) + " on pool '" + options.name + "': " + end_reason);
+  if (!tasks.open() && !admitted) {
+    throw std::logic_error(std::string(what) + " on pool '" + options.name + "': the pool was closed");
+  }
+}
+
+void PoolState::shut_down(milliseconds grace, const std::string& why) noexcept {
   close_listener.reset();
-  if (owned_here()) {
-    if (template_pidfd) cancel(current.epoch);
-    end_processes(options.grace, "the pool was closed");
+  if (!owned_here()) {
+    template_pidfd.reset();  // a forked child: the processes are not ours to end
     return;
   }
-  // A forked child: the processes are not ours to end.
-  template_pidfd.reset();
+  {
+    Garbage garbage;
+    const std::lock_guard guard(tasks.mutex());
+    tasks.close();
+    if (template_pidfd) cancel(current.epoch);
+    end_processes(grace, why, garbage);
+  }
+  tasks.callbacks().stop(tasks);
 }
 
-void PoolState::look_after_template() {
+void PoolState::close() {
+  Garbage garbage;
+  const std::lock_guard guard(tasks.mutex());
+  tasks.close();
+  end_if_done_or_broken(garbage);
+}
+
+void PoolState::join() {
+  // All tasks have ended, and their callbacks have run.
+  struct AllDone final : Awaited {
+    explicit AllDone(PoolState& of_) : of(of_) {}
+    [[nodiscard]] bool satisfied() const noexcept override { return missing() == 0 && callbacks() == 0; }
+    // 0 where only callbacks are left; they notify.
+    [[nodiscard]] std::size_t missing() const noexcept override { return of.tasks.unfinished(); }
+    [[nodiscard]] std::size_t callbacks() const noexcept {
+      return in_own_thread() ? 0 : of.tasks.callbacks().outstanding();
+    }
+    PoolState& of;
+  };
+  {
+    const std::lock_guard guard(tasks.mutex());
+    if (tasks.open() && template_pidfd) {
+      throw std::logic_error("join pool '" + options.name + "': it is still running; close or terminate it first");
+    }
+  }
+  (void)tasks.wait(AllDone(*this), Deadline());
+  if (const std::uint32_t epoch = current_epoch.load(std::memory_order_acquire); epoch != 0) {
+    (void)wait(epoch, Deadline());
+  }
+  shut_down(options.grace, "the pool was joined");
+  std::exception_ptr error;
+  {
+    const std::lock_guard guard(tasks.mutex());
+    error = tasks.callbacks().take_error();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+bool PoolState::may_fork_again(std::optional<GateClosed>& gate, std::string& why) {
+  if (options.other_threads == OtherThreads::allow) {
+    gate.emplace(GateClosed::Try{});  // better with it, but nobody insists
+    return true;
+  }
+  if (in_own_thread()) {
+    // Beside the program's thread it cannot fork. As a rule that thread waits for something of ours soon, and will.
+    if (!template_missed) template_missed = Clock::now();
+    if (Clock::now() - *template_missed > patience) why = "no thread of the program came to make another one";
+    return false;
+  }
+  try {
+    check_threads(options);
+  } catch (const std::logic_error& error) {
+    why = std::string("there cannot be another: ") + error.what();
+    return false;
+  }
+  gate.emplace(GateClosed::Try{});
+  return bool(*gate);
+}
+
+void PoolState::look_after_template(Garbage& garbage) {
   if (!template_pidfd || !wait_for_end(template_pidfd, Deadline::after(milliseconds(0)))) return;
+  std::optional<GateClosed> gate;
+  std::string why_not;
+  if (!may_fork_again(gate, why_not) && why_not.empty()) return;  // we come here again
+  template_missed.reset();
   (void)reap(template_pidfd);
   template_pidfd.reset();
   std::string why = "the process that makes the pool's workers was killed";
@@ -215,13 +356,15 @@ void PoolState::look_after_template() {
     why += ", and a process forked by a kernel keeps the rest from being sure to be gone";
   } else if (++template_restarts > most_template_restarts) {
     why += " again and again";
+  } else if (!why_not.empty()) {
+    why += ", and " + why_not;
   } else {
     try {
-      check_threads(options);
       if (current.epoch != 0) {
         const FailureRecord details{};
         recover_all(view, current, log_failure(view, details, "", "lost its worker: " + why));
       }
+      tasks.recover(why, garbage);
       start_template();
       ring(*view.control);
       report_progress(*view.control);
@@ -232,6 +375,7 @@ void PoolState::look_after_template() {
   }
   end_reason = why;
   settle_as_lost(why);
+  tasks.fail_all(why, garbage);
 }
 
 }  // namespace detail
@@ -249,15 +393,15 @@ Pool::Pool(Pool&&) noexcept = default;
 
 Pool& Pool::operator=(Pool&& other) noexcept {
   if (this != &other) {
-    if (state_) state_->close();
+    if (state_) state_->shut_down(state_->options.grace, "the pool was destroyed");
     state_ = std::move(other.state_);
   }
   return *this;
 }
 
 Pool::~Pool() {
-  // A Launch may still hold the state: it finds its slices lost.
-  if (state_) state_->close();
+  // A Launch or a future may still hold the state: it finds its slices or its task lost.
+  if (state_) state_->shut_down(state_->options.grace, "the pool was destroyed");
 }
 
 int Pool::size() const noexcept { return state_->options.workers; }
@@ -283,10 +427,22 @@ Launch Pool::launch_bytes(const LaunchOptions& options, detail::SliceBody body, 
   return detail::PoolAccess::usable_state(*this, "launch").launch(options, body, closure, closure_bytes);
 }
 
+detail::ProcessCalls Pool::calls(const char* what) {
+  detail::PoolState& state = detail::PoolAccess::usable_state(*this, what);
+  return detail::ProcessCalls(std::shared_ptr<detail::ProcessBackend>(state_, &state.tasks));
+}
+
+void Pool::close() { detail::PoolAccess::usable_state(*this, "close").close(); }
+
+void Pool::join() { detail::PoolAccess::usable_state(*this, "join").join(); }
+
 void Pool::terminate() noexcept {
   if (!state_ || in_worker_process() || !state_->owned_here()) return;
+  detail::PoolState::Garbage garbage;
+  const std::lock_guard guard(state_->tasks.mutex());
+  state_->tasks.close();
   state_->cancel(state_->current.epoch);
-  state_->end_processes(std::chrono::milliseconds(0), "the pool was terminated");
+  state_->end_processes(std::chrono::milliseconds(0), "the pool was terminated", garbage);
 }
 
 }  // namespace runrig

@@ -8,13 +8,16 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 
 #include "../process/captures.hpp"
+#include "../process/own_threads.hpp"
 #include "control.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/shm/handle.hpp"
 #include "runrig/sync/unique_fd.hpp"
+#include "task_books.hpp"
 
 namespace runrig::detail {
 
@@ -36,26 +39,42 @@ class ControlMemory {
   ControlView view_;
 };
 
-/// A pool as its parent process has it. Shared by the Pool and its Launch.
+/// A pool as its parent process has it. Shared by the Pool, its Launch, and the futures of its tasks.
+///
+/// The mutex of `tasks` guards the processes as well: everything below that is not atomic and says nothing else.
 struct PoolState : std::enable_shared_from_this<PoolState> {
+  using Garbage = TaskBooks::Garbage;
+
   explicit PoolState(PoolOptions given);
   PoolState(const PoolState&) = delete;
   PoolState& operator=(const PoolState&) = delete;
-  ~PoolState() { close(); }
+  ~PoolState() { shut_down(options.grace, "the pool was destroyed"); }
 
   /// Only the process that made the pool may use it; throws logic_error elsewhere.
   void check_usable_here(const char* what) const;
   [[nodiscard]] bool owned_here() const noexcept;
 
-  // Processes: pool.cpp.
+  // Processes: pool.cpp. With the mutex held, where it does not say otherwise.
   void start_template();
-  /// Ends all processes, workers that are at work after `grace`. Slices not final are lost, for the reason `why`.
-  void end_processes(std::chrono::milliseconds grace, const std::string& why) noexcept;
-  void close() noexcept;
+  /// Ends all processes, workers that are at work after `grace`. Slices and tasks not final are lost, for the reason
+  /// `why`.
+  void end_processes(std::chrono::milliseconds grace, const std::string& why, Garbage& garbage) noexcept;
+  /// If the template gave up, or if the pool is closed and has nothing left to do.
+  void end_if_done_or_broken(Garbage& garbage) noexcept;
   /// Finds out whether the template died, and then makes another one, or gives up.
-  void look_after_template();
+  void look_after_template(Garbage& garbage);
+  /// Whether the template may be forked now. If not, `why` says that it never may; while it is empty, later perhaps.
+  [[nodiscard]] bool may_fork_again(std::optional<GateClosed>& gate, std::string& why);
   [[nodiscard]] bool wait_until_all_gone(std::chrono::milliseconds limit) noexcept;
   void poke_template() const noexcept;
+  /// Throws WorkerLost if there are no processes any more, and logic_error if the pool was closed (for what was not
+  /// admitted before).
+  void check_takes_tasks(const char* what, bool admitted);
+  // With the mutex not held.
+  /// Ends the processes and the thread for callbacks.
+  void shut_down(std::chrono::milliseconds grace, const std::string& why) noexcept;
+  void close();
+  void join();
 
   // Launches: launch.cpp.
   [[nodiscard]] Launch launch(const LaunchOptions& given, SliceBody body, const void* closure,
@@ -67,7 +86,8 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   void cancel(std::uint32_t epoch) noexcept;
   void share_segment(SegmentId id);
   /// See CaptureCheck::check_captures().
-  void check_captures(const void* closure, std::size_t closure_bytes) const;
+  void check_captures(const CaptureCheck::Words& words, std::span<const std::byte> closure) const;
+  void check_kernel_captures(const void* closure, std::size_t closure_bytes) const;
 
   PoolOptions options;
   const pid_t owner;
@@ -79,7 +99,8 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   UniqueFd command_fd;      // see TemplateSetup
   UniqueFd alive_fd;        // reading end
   int template_restarts = 0;
-  std::string end_reason;  // once there are no processes any more
+  std::string end_reason;                            // once there are no processes any more
+  std::optional<Clock::time_point> template_missed;  // by the thread for callbacks, which does not fork
   // Of the newest launch. Changed under launch_mutex by launch(); other threads only read current_epoch.
   std::mutex launch_mutex;
   LaunchRecord current;
@@ -87,7 +108,8 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   // Segments that workers may have mapped, to be told about their closing.
   std::mutex segments_mutex;
   std::set<SegmentId> segments;
-  ArenaBlock partials;                                 // see partial_memory()
+  ArenaBlock partials;  // see partial_memory()
+  TaskBooks tasks;
   std::optional<SegmentCloseListener> close_listener;  // last: it calls into the members above
 };
 

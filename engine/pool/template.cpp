@@ -19,6 +19,7 @@
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
+#include "task_booking.hpp"
 #include "worker.hpp"
 
 namespace runrig::detail {
@@ -92,6 +93,7 @@ class Template {
   void wait_for_events(nanoseconds longest);
   void bury(int index);
   void book(int index, const ExitStatus& status);
+  [[nodiscard]] bool ran_out_of_memory();
   void book_orphan(const Watched& dead, const Orphan& orphan, const ExitStatus& status, const LaunchRecord& record);
   [[nodiscard]] std::string describe(const Watched& dead, const ExitStatus& status, const LaunchRecord& record,
                                      bool for_limit, bool out_of_memory) const;
@@ -114,6 +116,7 @@ class Template {
   std::uint64_t oom_kills_;
   std::int64_t stopped_ns_ = 0;
   int failed_forks_ = 0;
+  LostTaskFinder lost_tasks_;
 };
 
 void Template::run() {
@@ -249,6 +252,8 @@ void Template::bury(int index) {
   if (!left) control_.deaths.fetch_add(1, std::memory_order_relaxed);  // a figure for people
   const bool was_ready = phase == WorkerPhase::ready || phase == WorkerPhase::leaving;
   book(index, status);
+  book_dead_worker_tasks(
+      view_, index, dead.pid, status, [this] { return ran_out_of_memory(); }, lost_tasks_);
   slot.pid.store(0, std::memory_order_relaxed);
   slot.phase.store(WorkerPhase::none, std::memory_order_relaxed);
   slot.mapped.store(0, std::memory_order_relaxed);
@@ -288,6 +293,12 @@ void Template::book(int index, const ExitStatus& status) {
   announce_if_complete(view_, record->epoch, record->slices);
 }
 
+// Whether the kernel's out-of-memory killer was at work since we looked last.
+bool Template::ran_out_of_memory() {
+  const std::uint64_t kills = out_of_memory_kills("/");
+  return kills > std::exchange(oom_kills_, kills);
+}
+
 bool is_crash(const ExitStatus& status) {
   constexpr int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
   return status.signal == 0 || std::find(std::begin(crashes), std::end(crashes), status.signal) != std::end(crashes);
@@ -312,8 +323,7 @@ void Template::book_orphan(const Watched& dead, const Orphan& orphan, const Exit
   details.signal = status.signal;
   details.exit_code = status.exit_code;
   if (status.signal == SIGKILL && dead.condemned_for == Limit::none && !terminated) {
-    const std::uint64_t kills = out_of_memory_kills("/");
-    details.out_of_memory = kills > std::exchange(oom_kills_, kills) ? 1 : 0;
+    details.out_of_memory = ran_out_of_memory() ? 1 : 0;
   }
   const std::string text = describe(dead, status, record, over_limit, details.out_of_memory != 0);
   const SliceState state = over_limit ? SliceState::stalled : terminated ? SliceState::cancelled : SliceState::lost;
@@ -328,11 +338,7 @@ std::string Template::describe(const Watched& dead, const ExitStatus& status, co
     return "used more than " + seconds_text(record.cpu_limit_ns) + " of CPU time";
   }
   if (for_limit) return "took longer than " + seconds_text(record.wall_limit_ns);
-  if (!status.known) return "ended, how is not known";
-  if (status.signal == 0) return "left with exit code " + std::to_string(status.exit_code);
-  std::string text = "was killed by " + signal_name(status.signal);
-  if (out_of_memory) text += ", likely because memory ran out";
-  return text;
+  return describe_end(status, out_of_memory);
 }
 
 std::optional<LaunchRecord> Template::launch_under_way() const {

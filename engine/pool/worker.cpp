@@ -20,9 +20,12 @@
 
 #include "../process/child.hpp"
 #include "../process/failure_text.hpp"
+#include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
 #include "segments.hpp"
+#include "task_table.hpp"
+#include "task_worker.hpp"
 
 namespace runrig {
 namespace detail {
@@ -146,6 +149,8 @@ void work(WorkerState& state) {
       control.cancelled.store(record.epoch, std::memory_order_relaxed);
     }
     finish(state.view, slot, record.epoch, *claimed, end, failure);
+    // Tasks take turns with slices, or a long launch would hold them up.
+    if (tasks_waiting(*state.view.tasks.control)) (void)run_one_task(state);
   }
   // Only who finished something can have finished the last one.
   if (any) announce_if_complete(state.view, record.epoch, record.slices);
@@ -169,6 +174,8 @@ void run_worker(const WorkerSetup& setup) {
   state.view = setup.view;
   state.index = setup.index;
   state.segments = &segments;
+  state.tasks_left = setup.options->max_tasks_per_child;
+  state.spins = state.view.control->workers <= usable_cpu_count();
   Control& control = *state.view.control;
   // Relaxed: nothing goes with it; the template and the parent only look.
   state.slot().phase.store(WorkerPhase::ready, std::memory_order_relaxed);
@@ -180,8 +187,13 @@ void run_worker(const WorkerSetup& setup) {
     // Also for the launch that is known already: after a death slices of it are pending again.
     (void)control.launch.copy_newer(state.launch.record.epoch, state.launch);
     if (state.launch.record.epoch != 0) work(state);
+    // Until the bell rings: there may be a launch now, or the end. Relaxed: the next turn reads it with the right
+    // order.
+    while (!state.leaving && control.stopping.load(std::memory_order_relaxed) == 0 && run_one_task(state) &&
+           control.bell.load(std::memory_order_relaxed) == seen) {
+    }
     if (state.leaving) break;
-    (void)futex_wait(control.bell, seen, Deadline());
+    wait_for_work(state, seen);
   }
   // Relaxed: the template looks only after it has reaped this process.
   if (state.leaving) state.slot().phase.store(WorkerPhase::leaving, std::memory_order_relaxed);

@@ -23,7 +23,9 @@ struct WorkerState {
   std::byte* scratch = nullptr;
   std::size_t scratch_bytes = 0;
   WorkerSegments* segments = nullptr;
-  bool leaving = false;  // SliceContext::retire() was called
+  bool leaving = false;  // SliceContext::retire() was called, or it has run as many tasks as it should
+  int tasks_left = 0;    // until then; 0: no limit
+  bool spins = false;    // for a moment before it sleeps: there are processors enough
 
   [[nodiscard]] WorkerSlot& slot() const noexcept { return view.slots[index]; }
 };

@@ -319,7 +319,7 @@ TEST_F(PoolTest, LaunchThatOutlivesItsPoolFindsItsSlicesLost) {
   EXPECT_LT(Clock::now() - start, 5s);
   EXPECT_TRUE(launch.wait(Deadline::after(0s)));
   EXPECT_EQ(launch.outcome(2).state, SliceState::lost);
-  EXPECT_NE(launch.outcome(2).message.find("the pool was closed"), std::string::npos) << launch.outcome(2).message;
+  EXPECT_NE(launch.outcome(2).message.find("the pool was destroyed"), std::string::npos) << launch.outcome(2).message;
   EXPECT_THROW(launch.get(), WorkerLost);
 }
 

@@ -7,11 +7,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "runrig/engine/arena.hpp"
 #include "runrig/engine/launch.hpp"
+#include "runrig/engine/process_tasks.hpp"
 
 namespace runrig {
 
@@ -38,11 +41,37 @@ struct PoolOptions {
   OtherThreads other_threads = OtherThreads::refuse;
   /// Whether a worker that crashes may leave a core file.
   bool core_files = false;
-  /// How long the destructor lets a worker finish its slice before it kills it.
+  /// How many tasks (chunks of a map) a worker runs before it leaves and is replaced; 0: it lives as long as the pool.
+  /// Such an end counts as no death.
+  int max_tasks_per_child = 0;
+  /// How often a task whose worker died is begun again, if its call does not say; at most 62.
+  int retries = 0;
+  /// How long the destructor lets a worker finish its slice or task before it kills it.
   std::chrono::milliseconds grace{500};
+
+  /// Sets an initializer with its arguments, which are copied now.
+  template <class F, class... Args>
+  void initialize_with(F call, Args... args) {
+    initializer = [call = std::move(call), args = std::make_tuple(std::move(args)...)]() mutable {
+      std::apply(call, args);
+    };
+  }
 };
 
-/// Worker processes, made once and used for many launches.
+/// Worker processes, made once and used for many launches of kernels and for tasks.
+///
+/// A *launch* is one kernel on numbered slices. A *task* is one call with its arguments, or a chunk of the calls of a
+/// map; see detail::TaskInterface for apply, apply_async, map, map_async, starmap, starmap_async, imap and
+/// imap_unordered, which are Python's. Both may be under way at a time; a worker does one thing after the other.
+///
+/// **Tasks.** The callable is a function pointer, or a lambda or functor whose captures are trivially copyable; they
+/// are looked at as those of a kernel. Arguments and results are Transferable and travel as pickles; the callable gets
+/// what is received: a std::string for a const char*, an NdArray for an NdView. An exception comes back as its own type
+/// where that is a standard or registered one, else as RemoteError: see RemoteOrigin. A task whose worker died fails
+/// with WorkerLost, unless it may be begun again (`retries`); the others are untouched. A task is begun in the order of
+/// submission, when a worker is free; up to 1024 are in the workers' hands at a time, the others wait in this process,
+/// and go on when it next waits for anything of the pool. Results of any size are kept in memory until this process
+/// takes them, which it also does when it waits for anything of the pool.
 ///
 /// The workers are forked by a *template* process, a quiet copy of this one made by the constructor: it learns of a
 /// worker's death at once, books it, and forks another. This process gets no thread and no signal handler of ours. The
@@ -51,9 +80,11 @@ struct PoolOptions {
 /// SIGHUP, SIGQUIT and SIGPIPE (this process decides), leave without running exit handlers, and end when this process
 /// ends, however it does.
 ///
-/// For one thread at a time. In a forked child, and in the workers themselves, a Pool can only be destroyed, which
-/// does nothing there.
-class Pool {
+/// Launches, and moving and destroying the pool, are for one thread at a time. Tasks may be submitted, and waited for,
+/// by several at once, as far as other threads are allowed (a template that was killed is only replaced where they are,
+/// or where there are none). What this process has in threads of the library's own does not count. In a forked child,
+/// and in the workers themselves, a Pool can only be destroyed, which does nothing there.
+class Pool : public detail::TaskInterface<Pool, detail::ProcessCalls> {
  public:
   /// Throws Error, with nothing left running, if the processes cannot be made; logic_error if this process has other
   /// threads (see PoolOptions::other_threads), is itself a worker, or for a negative number.
@@ -61,7 +92,8 @@ class Pool {
   explicit Pool(PoolOptions options);
   Pool(Pool&&) noexcept;
   Pool& operator=(Pool&&) noexcept;
-  /// Ends all processes: cancels what is under way, waits for the grace time, kills, reaps.
+  /// Ends all processes: cancels what is under way, waits for the grace time, kills, reaps. Futures of tasks that did
+  /// not end by then get WorkerLost.
   ~Pool();
 
   [[nodiscard]] int size() const noexcept;
@@ -94,12 +126,21 @@ class Pool {
     return launch_bytes(options, &detail::call_closure<Closure>, &body, sizeof(Closure));
   }
 
-  /// Ends the workers and the template now, by SIGKILL. Whatever is under way is lost; a later launch throws
-  /// WorkerLost.
+  /// No further launch or task is accepted: they throw std::logic_error. What was submitted goes on; so do maps that
+  /// were begun, also lazy ones, until join(). When all is done, the processes end; that is noticed by whoever waits
+  /// for the last result, or by join().
+  void close();
+  /// Ends the workers and the template now, by SIGKILL. Whatever is under way is lost: its futures get WorkerLost, at
+  /// once. A later launch or task throws WorkerLost.
   void terminate() noexcept;
+  /// Waits for all tasks and their callbacks, and for the end of the processes. Throws std::logic_error if the pool was
+  /// neither closed nor terminated; what a callback threw.
+  void join();
 
  private:
   friend struct detail::PoolAccess;
+  friend class detail::TaskInterface<Pool, detail::ProcessCalls>;
+  [[nodiscard]] detail::ProcessCalls calls(const char* what);
   [[nodiscard]] Launch launch_bytes(const LaunchOptions& options, detail::SliceBody body, const void* closure,
                                     std::size_t closure_bytes);
   std::shared_ptr<detail::PoolState> state_;
