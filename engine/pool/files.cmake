@@ -12,6 +12,7 @@ set(engine_pool_sources
   pool/task_table.cpp
   pool/task_worker.cpp
   pool/template.cpp
+  pool/thread_pool.cpp
   pool/worker.cpp)
 set(engine_pool_headers
   include/runrig/engine/arena.hpp
@@ -21,4 +22,5 @@ set(engine_pool_headers
   include/runrig/engine/pool.hpp
   include/runrig/engine/process_tasks.hpp
   include/runrig/engine/task_backend.hpp
-  include/runrig/engine/tasks.hpp)
+  include/runrig/engine/tasks.hpp
+  include/runrig/engine/thread_pool.hpp)

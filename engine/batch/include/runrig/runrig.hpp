@@ -14,6 +14,7 @@
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/remote_exception.hpp"
 #include "runrig/engine/statistics.hpp"
+#include "runrig/engine/thread_pool.hpp"
 #include "runrig/engine/threads.hpp"
 #include "runrig/shm/heap.hpp"
 #include "runrig/shm/manager.hpp"
