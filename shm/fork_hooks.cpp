@@ -1,9 +1,7 @@
 #include "fork_hooks.hpp"
 
-#include <pthread.h>
-
 #include "participation.hpp"
-#include "runrig/sync/error.hpp"
+#include "runrig/sync/fork_hooks.hpp"
 
 namespace runrig::detail {
 namespace {
@@ -21,7 +19,7 @@ void unlock_all();
 void unlock_all_in_child();
 
 Mutexes* make_mutexes() {
-  check_code(::pthread_atfork(lock_all, unlock_all, unlock_all_in_child), "register fork hooks", "segments");
+  add_fork_hooks(lock_all, unlock_all, unlock_all_in_child);
   return new Mutexes;
 }
 

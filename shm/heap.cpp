@@ -1,7 +1,5 @@
 #include "runrig/shm/heap.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -12,6 +10,7 @@
 
 #include "heap_segment.hpp"
 #include "runrig/sync/error.hpp"
+#include "runrig/sync/fork_hooks.hpp"
 
 namespace runrig {
 namespace {
@@ -65,7 +64,7 @@ ProcessHeaps& process_heaps() {
 
 // At load, so that no fork comes before.
 [[maybe_unused]] const bool fork_handlers = [] {
-  check_code(::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child), "register fork hooks", "heaps");
+  detail::add_fork_hooks(before_fork, after_fork_in_parent, after_fork_in_child);
   return true;
 }();
 
