@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -29,6 +30,11 @@ void close_span(unsigned first, unsigned last) {
   for (unsigned fd = first; fd <= std::min(last, limit); ++fd) ::close(static_cast<int>(fd));
 }
 
+ExitStatus status_of(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) return {true, 0, info.si_status};
+  return {true, info.si_status, 0};
+}
+
 }  // namespace
 
 UniqueFd open_pidfd(pid_t pid) {
@@ -36,16 +42,25 @@ UniqueFd open_pidfd(pid_t pid) {
       static_cast<int>(check_errno(::syscall(SYS_pidfd_open, pid, 0), "watch process", std::to_string(pid))));
 }
 
-bool wait_readable(int fd, Deadline deadline) {
+void poll_until(std::span<pollfd> entries, Deadline deadline) {
   for (;;) {
-    pollfd entry{fd, POLLIN, 0};
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(
         std::min<std::chrono::nanoseconds>(deadline.remaining(), std::chrono::hours(1)));
-    const int ready = ::poll(&entry, 1, static_cast<int>(left.count()));
-    if (ready > 0) return true;
-    if (ready == -1 && errno != EINTR) check_errno(ready, "poll", "descriptor");
-    if (deadline.passed()) return false;
+    const int ready = ::poll(entries.data(), entries.size(), static_cast<int>(left.count()));
+    if (ready > 0) return;
+    if (ready == -1 && errno != EINTR) check_errno(ready, "poll", "descriptors");
+    if (deadline.passed()) return;
   }
+}
+
+bool wait_readable(int fd, Deadline deadline) {
+  pollfd entry{fd, POLLIN, 0};
+  poll_until({&entry, 1}, deadline);
+  return entry.revents != 0;
+}
+
+UniqueFd gone_process_fd(std::string_view name) {
+  return UniqueFd(check_errno(::eventfd(1, EFD_CLOEXEC), "watch process", name));
 }
 
 bool wait_for_end(const UniqueFd& pidfd, Deadline deadline) { return wait_readable(pidfd.get(), deadline); }
@@ -54,8 +69,20 @@ ExitStatus reap(const UniqueFd& pidfd) {
   siginfo_t info{};
   const int result = retry_on_eintr([&] { return ::waitid(by_pidfd, static_cast<id_t>(pidfd.get()), &info, WEXITED); });
   if (result == -1 || info.si_pid == 0) return {};  // ECHILD: reaped by the kernel, or by somebody's waitpid(-1)
-  if (info.si_code == CLD_EXITED) return {true, 0, info.si_status};
-  return {true, info.si_status, 0};
+  return status_of(info);
+}
+
+std::optional<ExitStatus> try_reap(const UniqueFd& pidfd) {
+  siginfo_t info{};
+  const int result =
+      retry_on_eintr([&] { return ::waitid(by_pidfd, static_cast<id_t>(pidfd.get()), &info, WEXITED | WNOHANG); });
+  if (result == 0 && info.si_pid == 0) return std::nullopt;
+  if (result == -1) {
+    // ECHILD: reaped by others, as above. Unless it is no child of ours, of which nothing is known but its end.
+    if (wait_readable(pidfd.get(), Deadline::after(std::chrono::nanoseconds(0)))) return ExitStatus{};
+    return std::nullopt;
+  }
+  return status_of(info);
 }
 
 void send_signal(const UniqueFd& pidfd, int signal) noexcept {
@@ -84,6 +111,33 @@ void set_child_signals(std::span<const int> also_ignored) {
   sigset_t none;
   ::sigemptyset(&none);
   check_code(::pthread_sigmask(SIG_SETMASK, &none, nullptr), "unblock", "signals");
+}
+
+void set_signals_as_after_exec() {
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction action {};
+    // Fails for those that glibc keeps to itself. SIGKILL and SIGSTOP are always at their default.
+    if (::sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_DFL) continue;
+    if (action.sa_handler == SIG_IGN && signal != SIGTERM) continue;
+    action = {};
+    action.sa_handler = SIG_DFL;
+    ::sigaction(signal, &action, nullptr);
+  }
+  sigset_t none;
+  ::sigemptyset(&none);
+  check_code(::pthread_sigmask(SIG_SETMASK, &none, nullptr), "unblock", "signals");
+}
+
+void end_with_pipe(UniqueFd reading_end) {
+  // Whom to send the signal belongs to the open file, which siblings have inherited as well: one of our own is needed.
+  const std::string path = "/proc/self/fd/" + std::to_string(reading_end.get());
+  UniqueFd own(check_errno(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC), "watch", "parent"));
+  check_errno(::fcntl(own.get(), F_SETSIG, SIGKILL), "watch", "parent");
+  check_errno(::fcntl(own.get(), F_SETOWN, ::getpid()), "watch", "parent");
+  check_errno(::fcntl(own.get(), F_SETFL, O_ASYNC | O_NONBLOCK), "watch", "parent");
+  // What happened before that sent nothing.
+  if (wait_readable(own.get(), Deadline::after(std::chrono::nanoseconds(0)))) ::raise(SIGKILL);
+  (void)own.release();  // for life
 }
 
 void close_descriptors_except(std::span<const int> kept) {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <poll.h>
 #include <sys/types.h>
 
 #include <csignal>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/unique_fd.hpp"
@@ -26,8 +28,14 @@ struct ExitStatus {
 [[nodiscard]] bool wait_for_end(const UniqueFd& pidfd, Deadline deadline);
 /// Takes the status of a child that has ended.
 [[nodiscard]] ExitStatus reap(const UniqueFd& pidfd);
+/// The same without waiting; none if it still runs.
+[[nodiscard]] std::optional<ExitStatus> try_reap(const UniqueFd& pidfd);
 /// Whether `fd` is readable or at its end, waiting until `deadline`.
 [[nodiscard]] bool wait_readable(int fd, Deadline deadline);
+/// The same for several: fills in what is ready, and returns as soon as anything is.
+void poll_until(std::span<pollfd> entries, Deadline deadline);
+/// A descriptor that is readable for good, as the pidfd of a process that has ended is.
+[[nodiscard]] UniqueFd gone_process_fd(std::string_view name);
 /// No error if the process has ended.
 void send_signal(const UniqueFd& pidfd, int signal) noexcept;
 
@@ -46,6 +54,13 @@ class SignalsBlocked {
 /// In a new child: no handler of the program is left, all signals are let through, and what a terminal sends to the
 /// whole group (SIGINT, SIGQUIT, SIGHUP) and SIGPIPE are ignored. `also_ignored` may add SIGTERM.
 void set_child_signals(std::span<const int> also_ignored);
+/// In a new child: signals as after an exec. No handler of the program is left, what was ignored stays so (but SIGTERM,
+/// by which children are told to end), and all are let through.
+void set_signals_as_after_exec();
+/// From now on this process is killed (SIGKILL) when the last writing end of a pipe is closed, of which `reading_end`
+/// is another end; at once if it is closed already. No thread, no polling: the kernel sends it. For one pipe per
+/// process. Unlike PR_SET_PDEATHSIG it does not mistake the end of the thread that forked for that of its process.
+void end_with_pipe(UniqueFd reading_end);
 /// In a new child: closes all descriptors above 2 but `kept`.
 void close_descriptors_except(std::span<const int> kept);
 /// Standard input becomes /dev/null.

@@ -2,20 +2,37 @@ set(engine_process_sources
   process/call.cpp
   process/captures.cpp
   process/child.cpp
+  process/child_life.cpp
   process/code.cpp
   process/exception_table.cpp
   process/failure_text.cpp
   process/foreign_code.cpp
+  process/fork_scope.cpp
+  process/fork_server.cpp
+  process/fork_server_process.cpp
+  process/init.cpp
   process/log.cpp
   process/machine.cpp
   process/modules.cpp
   process/own_threads.cpp
+  process/passed_descriptors.cpp
+  process/preparation.cpp
+  process/process.cpp
+  process/process_state.cpp
   process/remote_exception.cpp
+  process/spawn.cpp
   process/standard_exceptions.cpp
+  process/start_method.cpp
+  process/start_process.cpp
   process/whole_write.cpp)
 set(engine_process_headers
   include/runrig/engine/call.hpp
   include/runrig/engine/code.hpp
+  include/runrig/engine/context.hpp
+  include/runrig/engine/fork_only.hpp
+  include/runrig/engine/init.hpp
   include/runrig/engine/log.hpp
   include/runrig/engine/machine.hpp
-  include/runrig/engine/remote_exception.hpp)
+  include/runrig/engine/process.hpp
+  include/runrig/engine/remote_exception.hpp
+  include/runrig/engine/start_method.hpp)

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "runrig/engine/process.hpp"
 #include "whole_write.hpp"
 
 namespace runrig {
@@ -46,8 +47,6 @@ spdlog::level::level_enum nearest(LogLevel level) noexcept {
   if (level < LogLevel::error) return spdlog::level::warn;
   return level < LogLevel::critical ? spdlog::level::err : spdlog::level::critical;
 }
-
-std::string name_of_this_process() { return "MainProcess"; }
 
 }  // namespace
 
@@ -87,7 +86,7 @@ void Logger::write(LogLevel level, std::string_view message) noexcept {
   if (!with_head && level < LogLevel::warning) return;
   try {
     fmt::memory_buffer line;
-    if (with_head) fmt::format_to(std::back_inserter(line), "[{}/{}] ", to_string(level), name_of_this_process());
+    if (with_head) fmt::format_to(std::back_inserter(line), "[{}/{}] ", to_string(level), current_process().name());
     line.append(message);
     line.push_back('\n');
     lines().log(nearest(level), spdlog::string_view_t(line.data(), line.size()));

@@ -15,12 +15,9 @@
 #include "runrig/engine/arena.hpp"
 #include "runrig/engine/launch.hpp"
 #include "runrig/engine/process_tasks.hpp"
+#include "runrig/engine/start_method.hpp"
 
 namespace runrig {
-
-/// What to do when a pool is made in a process that has other threads. A fork copies only the calling thread: a lock
-/// that another one holds at that moment stays locked in the workers for ever.
-enum class OtherThreads { refuse, allow };
 
 struct PoolOptions {
   /// Worker processes; 0 takes usable_cpu_count().
