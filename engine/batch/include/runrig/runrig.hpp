@@ -33,4 +33,5 @@
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/event.hpp"
 #include "runrig/sync/lock.hpp"
+#include "runrig/sync/robust_semaphore.hpp"
 #include "runrig/sync/semaphore.hpp"
