@@ -129,6 +129,26 @@ void ConditionVariable::leave(const Waiter& me) noexcept {
   RUNRIG_KILLPOINT("condition.left");
 }
 
+// Until notified; until the deadline, when it does not wait any more; or until a look is due.
+ConditionVariable::SleepEnd ConditionVariable::sleep(Waiter& me, Deadline deadline, detail::Looks& looks) {
+  for (;;) {
+    if (notified(me)) {
+      RUNRIG_KILLPOINT("condition.relocking");
+      return SleepEnd::notified;
+    }
+    if (deadline.passed()) return cancel(me) ? SleepEnd::timeout : SleepEnd::notified;
+    const Deadline until = deadline.sooner(looks.next());
+    RUNRIG_KILLPOINT("condition.waiting");
+    if (me.slot >= 0) {
+      futex_wait(detail::futex_of(slots_[me.slot].who), static_cast<std::uint32_t>(me.key | waiting_phase), until);
+    } else {
+      futex_wait(overflow_, me.overflow_seen, until);
+    }
+    RUNRIG_KILLPOINT("condition.woken");
+    if (looks.due()) return SleepEnd::look;
+  }
+}
+
 template <class L>
 bool ConditionVariable::wait_on(L& lock, Wait& wait) {
   check_held(lock, "wait at");
@@ -145,31 +165,15 @@ bool ConditionVariable::wait_on(L& lock, Wait& wait) {
   } else {
     lock.unlock();
   }
-  bool woken = false;
+  bool woken = true;
   for (detail::Looks looks;;) {
-    woken = notified(me);
-    if (woken) break;
-    if (wait.deadline.passed()) {
-      woken = !cancel(me);
-      break;
-    }
-    const Deadline until = wait.deadline.sooner(looks.next());
-    RUNRIG_KILLPOINT("condition.waiting");
-    if (me.slot >= 0) {
-      futex_wait(detail::futex_of(slots_[me.slot].who), static_cast<std::uint32_t>(me.key | waiting_phase), until);
-    } else {
-      futex_wait(overflow_, me.overflow_seen, until);
-    }
-    RUNRIG_KILLPOINT("condition.woken");
-    if (!looks.due()) continue;
+    const SleepEnd end = sleep(me, wait.deadline, looks);
+    woken = end != SleepEnd::timeout;
+    if (end != SleepEnd::look) break;
     pass_on_from_the_dead(me.key);
     // To lock then throws; or somebody repaired it meanwhile, and a notification may be lost: a reason to look, too.
-    if (lock.abandoned() && cancel(me)) {
-      woken = true;
-      break;
-    }
+    if (lock.abandoned() && cancel(me)) break;
   }
-  RUNRIG_KILLPOINT("condition.relocking");
   if constexpr (std::is_same_v<L, RLock>) {
     lock.lock_again(wait.taken);
   } else {

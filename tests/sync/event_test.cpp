@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -15,6 +16,13 @@ namespace {
 
 using std::chrono::milliseconds;
 using Seconds = std::chrono::duration<double>;
+
+template <class Time>
+concept MakesADeadline = requires(Time when) {
+  Deadline::at(when);
+};
+static_assert(MakesADeadline<Clock::time_point> && !MakesADeadline<std::chrono::system_clock::time_point>,
+              "no wait of this room ends by the time of day, which may be set");
 
 class EventTest : public ::testing::Test {
  protected:

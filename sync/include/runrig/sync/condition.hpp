@@ -14,6 +14,9 @@
 #include "runrig/sync/lock.hpp"
 
 namespace runrig {
+namespace detail {
+class Looks;
+}
 
 /// What processes and threads wait at for a change of what a lock guards, and are notified of it: a condition without a
 /// lock of its own, in the vocabulary of std::condition_variable_any. For several conditions of one lock; where there
@@ -116,6 +119,9 @@ class ConditionVariable {
   /// Throws std::logic_error if the lock was not held: then nothing happened. What else it throws: it is not held.
   template <class L>
   bool wait_on(L& lock, Wait& wait);
+
+  enum class SleepEnd { notified, timeout, look };
+  SleepEnd sleep(Waiter& me, Deadline deadline, detail::Looks& looks);
 
   Waiter enter(std::uint64_t ticket) noexcept;
   int claim(std::uint64_t key) noexcept;
