@@ -23,7 +23,6 @@ using std::chrono::seconds;
 static_assert(Shareable<Lock> && Shareable<RLock> && Shareable<Semaphore> && Shareable<BoundedSemaphore> &&
               Shareable<RobustSemaphore> && Shareable<Event> && Shareable<Condition<Lock>> &&
               Shareable<Condition<RLock>> && Shareable<ConditionVariable> && Shareable<Barrier>);
-static_assert(!Shareable<std::mutex> && !Shareable<Condition<std::mutex>>);
 
 // Forks a child, then makes a Shared<T> from the arguments, and sends its handle. The child attaches and does `there`,
 // while this process does `here`.
