@@ -241,11 +241,11 @@ TEST_F(BarrierTest, ManyRoundsOfManyThreadsKeepStep) {
 
 TEST_F(BarrierTest, MoreThreadsThanPartiesMeetInGroups) {
   const test::SharedObject<Barrier> pairs(std::in_place, 2);
-  std::atomic<int> first{0}, second{0};
+  std::atomic<int> begun{0}, first{0}, second{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < 6; ++i) {
     threads.emplace_back([&] {
-      for (int round = 0; round < 50; ++round) ++(pairs->wait() == 0 ? first : second);
+      while (begun++ < 300) ++(pairs->wait() == 0 ? first : second);  // an even number in all, so nobody is left over
     });
   }
   for (auto& each : threads) each.join();
