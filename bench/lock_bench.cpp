@@ -1,5 +1,7 @@
-// What a lock costs: alone, fought over by two processes, and when its holder is killed. The peers lie in the same
-// kind of memory and are measured in the same run. Only `Lock`, `RLock` and the robust mutex survive their holder.
+// What a lock costs: alone, fought over by two processes, and when its holder is killed; and what it costs two
+// processes to wait for each other. The peers lie in the same kind of memory and are measured in the same run. Of the
+// locks only `Lock`, `RLock`, `RobustSemaphore` and the robust mutex survive their holder; of the others only ours
+// survive a waiter.
 
 #include <benchmark/benchmark.h>
 #include <pthread.h>
@@ -15,7 +17,11 @@
 #include <new>
 #include <optional>
 
+#include "runrig/sync/barrier.hpp"
+#include "runrig/sync/condition.hpp"
 #include "runrig/sync/lock.hpp"
+#include "runrig/sync/robust_semaphore.hpp"
+#include "runrig/sync/semaphore.hpp"
 
 namespace runrig {
 namespace {
@@ -76,14 +82,15 @@ class PthreadMutex {
   }
   void lock() { ::pthread_mutex_lock(&mutex_); }
   void unlock() { ::pthread_mutex_unlock(&mutex_); }
+  pthread_mutex_t* native_handle() { return &mutex_; }
 
  private:
   pthread_mutex_t mutex_;
 };
 
-class Semaphore {
+class PosixSemaphore {
  public:
-  Semaphore() { check_errno(::sem_init(&semaphore_, 1, 1), "initialise", "semaphore"); }
+  PosixSemaphore() { check_errno(::sem_init(&semaphore_, 1, 1), "initialise", "semaphore"); }
   void lock() {
     while (::sem_wait(&semaphore_) == -1) {  // EINTR
     }
@@ -96,6 +103,45 @@ class Semaphore {
 
 using StallingPthreadMutex = PthreadMutex<PTHREAD_MUTEX_STALLED>;
 using RobustPthreadMutex = PthreadMutex<PTHREAD_MUTEX_ROBUST>;
+
+// A condition and its lock, in our vocabulary.
+class PthreadCondition {
+ public:
+  PthreadCondition() {
+    pthread_condattr_t attributes;
+    check_code(::pthread_condattr_init(&attributes), "initialise", "condition attributes");
+    check_code(::pthread_condattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED), "share", "condition");
+    check_code(::pthread_cond_init(&condition_, &attributes), "initialise", "condition");
+    ::pthread_condattr_destroy(&attributes);
+  }
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+  template <class Predicate>
+  void wait_for(Predicate predicate) {
+    while (!predicate()) ::pthread_cond_wait(&condition_, mutex_.native_handle());
+  }
+  void notify() { ::pthread_cond_signal(&condition_); }
+
+ private:
+  StallingPthreadMutex mutex_;
+  pthread_cond_t condition_;
+};
+
+class PthreadBarrier {
+ public:
+  explicit PthreadBarrier(unsigned parties) {
+    pthread_barrierattr_t attributes;
+    check_code(::pthread_barrierattr_init(&attributes), "initialise", "barrier attributes");
+    check_code(::pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED), "share", "barrier");
+    check_code(::pthread_barrier_init(&barrier_, &attributes, parties), "initialise", "barrier");
+    ::pthread_barrierattr_destroy(&attributes);
+  }
+  void wait() { ::pthread_barrier_wait(&barrier_); }
+
+ private:
+  pthread_barrier_t barrier_;
+};
+
 using BoostMutex = boost::interprocess::interprocess_mutex;
 
 template <class AnyLock>
@@ -152,6 +198,47 @@ void BM_TwoProcesses(benchmark::State& state) {
       static_cast<double>(state.iterations()) / static_cast<double>(total - others_before);
 }
 
+// A token that goes to another process and back. An item is a round trip.
+template <class AnyCondition>
+void BM_ConditionRoundTrip(benchmark::State& state) {
+  struct Guarded {
+    AnyCondition condition;
+    std::int64_t turn = 0;
+  };
+  const Shared<Guarded> guarded;
+  const auto play = [&](int parity) {
+    const std::lock_guard guard(guarded->condition);
+    guarded->condition.wait_for([&] { return guarded->turn % 2 == parity; });
+    ++guarded->turn;
+    guarded->condition.notify();
+  };
+  const Child other([&] {
+    for (;;) play(1);
+  });
+  for (auto _ : state) play(0);
+  if (guarded->turn / 2 < state.iterations() - 1) state.SkipWithError("lost a turn");
+  state.SetItemsProcessed(state.iterations());
+}
+
+// Two processes meet, again and again.
+template <class AnyBarrier>
+void BM_Meet(benchmark::State& state) {
+  struct Guarded {
+    AnyBarrier barrier{2};
+    std::atomic<std::int64_t> met{0};
+  };
+  const Shared<Guarded> guarded;
+  const Child other([&] {
+    for (;;) {
+      guarded->barrier.wait();
+      guarded->met.fetch_add(1, std::memory_order_relaxed);
+    }
+  });
+  for (auto _ : state) guarded->barrier.wait();
+  if (guarded->met < state.iterations() - 1) state.SkipWithError("met nobody");
+  state.SetItemsProcessed(state.iterations());
+}
+
 // From SIGKILL of the holder to OwnerDied in a process that has been waiting for it.
 template <class AnyLock>
 void BM_KillToOwnerDied(benchmark::State& state) {
@@ -185,17 +272,25 @@ void BM_KillToOwnerDied(benchmark::State& state) {
 
 BENCHMARK(BM_Alone<Lock>)->Name("alone/runrig::Lock");
 BENCHMARK(BM_Alone<RLock>)->Name("alone/runrig::RLock");
+BENCHMARK(BM_Alone<Semaphore>)->Name("alone/runrig::Semaphore");
+BENCHMARK(BM_Alone<RobustSemaphore>)->Name("alone/runrig::RobustSemaphore");
 BENCHMARK(BM_Alone<StallingPthreadMutex>)->Name("alone/pthread_mutex");
 BENCHMARK(BM_Alone<RobustPthreadMutex>)->Name("alone/pthread_mutex_robust");
-BENCHMARK(BM_Alone<Semaphore>)->Name("alone/sem_t");
+BENCHMARK(BM_Alone<PosixSemaphore>)->Name("alone/sem_t");
 BENCHMARK(BM_Alone<BoostMutex>)->Name("alone/boost::interprocess_mutex");
 // Real time: the other process's CPU time is not counted here.
 BENCHMARK(BM_TwoProcesses<Lock>)->Name("two_processes/runrig::Lock")->UseRealTime();
 BENCHMARK(BM_TwoProcesses<RLock>)->Name("two_processes/runrig::RLock")->UseRealTime();
+BENCHMARK(BM_TwoProcesses<Semaphore>)->Name("two_processes/runrig::Semaphore")->UseRealTime();
+BENCHMARK(BM_TwoProcesses<RobustSemaphore>)->Name("two_processes/runrig::RobustSemaphore")->UseRealTime();
 BENCHMARK(BM_TwoProcesses<StallingPthreadMutex>)->Name("two_processes/pthread_mutex")->UseRealTime();
 BENCHMARK(BM_TwoProcesses<RobustPthreadMutex>)->Name("two_processes/pthread_mutex_robust")->UseRealTime();
-BENCHMARK(BM_TwoProcesses<Semaphore>)->Name("two_processes/sem_t")->UseRealTime();
+BENCHMARK(BM_TwoProcesses<PosixSemaphore>)->Name("two_processes/sem_t")->UseRealTime();
 BENCHMARK(BM_TwoProcesses<BoostMutex>)->Name("two_processes/boost::interprocess_mutex")->UseRealTime();
+BENCHMARK(BM_ConditionRoundTrip<Condition<Lock>>)->Name("round_trip/runrig::Condition")->UseRealTime();
+BENCHMARK(BM_ConditionRoundTrip<PthreadCondition>)->Name("round_trip/pthread_cond")->UseRealTime();
+BENCHMARK(BM_Meet<Barrier>)->Name("meet/runrig::Barrier")->UseRealTime();
+BENCHMARK(BM_Meet<PthreadBarrier>)->Name("meet/pthread_barrier")->UseRealTime();
 // Manual time: only from the kill on; each turn also waits for the waiter to be asleep.
 BENCHMARK(BM_KillToOwnerDied<Lock>)
     ->Name("kill_to_OwnerDied/runrig::Lock")
