@@ -128,7 +128,7 @@ TYPED_TEST(CharArrayTest, Raw_IsAllBytes) {
   EXPECT_THROW(array.set_raw("12345"), std::length_error);
 }
 
-TEST(CharArrayTest, CtypesSaysTheSame) {
+TEST(CharArrayPythonTest, CtypesSaysTheSame) {
   RUNRIG_NEED_PYTHON(python, "multiprocessing.sharedctypes");
   const auto result = test::run_python(python, R"(
 from multiprocessing.sharedctypes import RawArray
