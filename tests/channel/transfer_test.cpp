@@ -175,7 +175,7 @@ TEST(TransferTest, AggregatesTravelAsTuplesOfTheirFields) {
   expect_returns(Nothing{});
   expect_returns(Point{1.5, -2});
   expect_returns(Line{{0, 1}, {2, 3}, "edge"});
-  Record record{.id = 7, .name = "seven", .label = "abc", .matrix = {{1, 2}, {3, 4}}, .more = {{1, 2}}};
+  Record record{.id = 7, .name = "seven", .label = "abc", .matrix = {{1, 2}, {3, 4}}, .more = {{{1, 2}}}};
   expect_returns(record);
   expect_returns(Wide{.last = 32});
   EXPECT_EQ(loads(encoded(Point{1.5, -2})), Object::tuple({1.5, -2.0}));

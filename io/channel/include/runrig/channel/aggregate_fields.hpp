@@ -332,7 +332,13 @@ constexpr decltype(auto) visit_fields(T& whole, const Visitor& visitor) {
   }
 }
 
+struct TypesOfFields {
+  template <class List, class... Field>
+  constexpr List operator()(List types, Field&...) const {
+    return types;
+  }
+};
 template <Decomposable T>
-using FieldTypes = decltype(visit_fields(std::declval<T&>(), [](auto types, auto&...) { return types; }));
+using FieldTypes = decltype(visit_fields(std::declval<T&>(), TypesOfFields{}));
 
 }  // namespace runrig::detail
