@@ -56,13 +56,17 @@ std::string valid_utf8(std::string_view text) {
   std::string valid;
   valid.reserve(text.size());
   while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
-    if (length == 0) {
-      valid.push_back('?');
-    } else {
-      valid.append(text.substr(0, length));
+    std::size_t sound = 0;  // texts are long, and bad bytes rare
+    while (sound < text.size()) {
+      const std::size_t length = sequence_length(text.substr(sound));
+      if (length == 0) break;
+      sound += length;
     }
-    text.remove_prefix(length == 0 ? 1 : length);
+    valid.append(text.substr(0, sound));
+    text.remove_prefix(sound);
+    if (text.empty()) break;
+    valid.push_back('?');
+    text.remove_prefix(1);
   }
   return valid;
 }
