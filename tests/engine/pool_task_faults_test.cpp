@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -192,14 +193,16 @@ TEST_F(PoolTaskFaults, FloodOfHugeExceptionsIsCappedAndInOrder) {
     ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
   };
   Pool pool(options);
-  std::vector<AsyncResult<void>> results;
+  std::deque<AsyncResult<void>> results;
+  int sent = 0;
   for (int i = 0; i < 10'000; ++i) {
-    results.push_back(pool.apply_async(
-        [](int number) { throw std::runtime_error(std::to_string(number) + " " + std::string(1 << 20, 'x')); }, i));
-  }
-  for (int i = 0; i < 10'000; ++i) {
+    for (; sent < 10'000 && sent < i + 200; ++sent) {
+      results.push_back(pool.apply_async(
+          [](int number) { throw std::runtime_error(std::to_string(number) + " " + std::string(1 << 20, 'x')); },
+          sent));
+    }
     try {
-      results[static_cast<std::size_t>(i)].get(60s);
+      results.front().get(60s);
       FAIL() << "must throw";
     } catch (const std::runtime_error& error) {
       const auto* const origin = dynamic_cast<const RemoteOrigin*>(&error);
@@ -208,7 +211,7 @@ TEST_F(PoolTaskFaults, FloodOfHugeExceptionsIsCappedAndInOrder) {
       ASSERT_EQ(text.substr(0, text.find(' ')), std::to_string(i));
       ASSERT_LE(text.size(), detail::max_exception_bytes);
     }
-    results[static_cast<std::size_t>(i)] = {};
+    results.pop_front();
   }
   EXPECT_EQ(pool.workers_lost(), 0U);
 }
