@@ -136,6 +136,7 @@ void ControlMemory::clear_failures() noexcept {
 PoolState::PoolState(PoolOptions given)
     : options(complete(std::move(given))),
       owner(::getpid()),
+      owner_identity(this_process_identity()),
       memory(options.workers),
       view(memory.view()),
       tasks(*this) {
@@ -154,7 +155,7 @@ PoolState::PoolState(PoolOptions given)
   });
 }
 
-bool PoolState::owned_here() const noexcept { return ::getpid() == owner; }
+bool PoolState::owned_here() const noexcept { return this_process_identity() == owner_identity; }
 
 void PoolState::check_usable_here(const char* what) const {
   if (!owned_here()) throw std::logic_error(std::string(what) + ": only the process that made the pool may");

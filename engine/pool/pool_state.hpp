@@ -16,6 +16,7 @@
 #include "control.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/shm/handle.hpp"
+#include "runrig/sync/participant.hpp"
 #include "runrig/sync/unique_fd.hpp"
 #include "task_books.hpp"
 
@@ -91,6 +92,7 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
 
   PoolOptions options;
   const pid_t owner;
+  const Identity owner_identity;  // the same, which can be asked for without a system call
   ControlMemory memory;
   const ControlView view;
   CaptureCheck captures;

@@ -75,7 +75,7 @@ std::size_t automatic_chunk(std::size_t items, int workers) noexcept {
 }
 
 std::size_t automatic_window(int workers) noexcept {
-  return std::max<std::size_t>(static_cast<std::size_t>(workers) * 4, 16);
+  return std::max<std::size_t>(static_cast<std::size_t>(workers) * 8, 64);
 }
 
 }  // namespace runrig::detail

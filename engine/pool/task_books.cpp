@@ -76,7 +76,8 @@ void TaskBooks::check_call(const TaskCall& call) {
   // Found once: a module that is unloaded takes its futures' types with it, so nobody calls with its code again.
   if (code != checked_code_) pool_.captures.check_code(code);
   checked_code_ = code;
-  if (call.function != 0) pool_.captures.check_code(call.function);
+  if (call.function != 0 && call.function != checked_function_) pool_.captures.check_code(call.function);
+  checked_function_ = call.function;
   pool_.check_captures(
       {"submit a task: its callable's", "capture numbers by value, and pass everything else as arguments"},
       call.closure);

@@ -1,7 +1,5 @@
 #include "runrig/engine/thread_pool.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <deque>
 #include <stdexcept>
@@ -14,6 +12,7 @@
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/futex.hpp"
+#include "runrig/sync/participant.hpp"
 
 namespace runrig {
 namespace detail {
@@ -38,7 +37,7 @@ class ThreadTeam final : public TaskBackend, public std::enable_shared_from_this
   void end_threads() noexcept;
   void check_usable(const char* what) const;
   [[nodiscard]] int size() const noexcept { return size_; }
-  [[nodiscard]] bool owned_here() const noexcept { return ::getpid() == owner_; }
+  [[nodiscard]] bool owned_here() const noexcept { return this_process_identity() == owner_; }
 
  private:
   void run(const std::function<void()>& initializer);
@@ -49,7 +48,7 @@ class ThreadTeam final : public TaskBackend, public std::enable_shared_from_this
 
   const std::string name_;
   const int size_;
-  const pid_t owner_;
+  const Identity owner_;
   std::vector<std::thread> threads_;
   std::atomic<std::uint32_t> work_{0};    // one more when there is something to do; the threads sleep on it
   std::atomic<std::uint32_t> change_{0};  // one more when a waiter should look again
@@ -83,7 +82,7 @@ int checked_size(const ThreadPoolOptions& options) {
 }  // namespace
 
 ThreadTeam::ThreadTeam(const ThreadPoolOptions& options)
-    : name_(options.name), size_(checked_size(options)), owner_(::getpid()) {}
+    : name_(options.name), size_(checked_size(options)), owner_(this_process_identity()) {}
 
 void ThreadTeam::start(const std::function<void()>& initializer) {
   {

@@ -33,7 +33,7 @@ struct MapOptions {
   std::size_t chunk_size = 0;
   /// As for TaskOptions, for each task.
   std::optional<int> retries = std::nullopt;
-  /// imap only: how many tasks may be under way, or done and not taken yet. 0: four for each worker, at least 16.
+  /// imap only: how many tasks may be under way, or done and not taken yet. 0: eight for each worker, at least 64.
   std::size_t window = 0;
 };
 
