@@ -2,6 +2,7 @@ set(engine_pool_sources
   pool/arena.cpp
   pool/callbacks.cpp
   pool/control.cpp
+  pool/control_memory.cpp
   pool/launch.cpp
   pool/pool.cpp
   pool/segments.cpp

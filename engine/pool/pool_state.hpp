@@ -14,6 +14,7 @@
 #include "../process/captures.hpp"
 #include "../process/own_threads.hpp"
 #include "control.hpp"
+#include "control_memory.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/shm/handle.hpp"
 #include "runrig/sync/participant.hpp"
@@ -21,24 +22,6 @@
 #include "task_books.hpp"
 
 namespace runrig::detail {
-
-/// The memory of a Control and all that belongs to it: shared with the children forked from now on, without name or
-/// descriptor, so it vanishes with the last of them.
-class ControlMemory {
- public:
-  explicit ControlMemory(int workers);
-  ControlMemory(const ControlMemory&) = delete;
-  ControlMemory& operator=(const ControlMemory&) = delete;
-  ~ControlMemory();
-  [[nodiscard]] const ControlView& view() const noexcept { return view_; }
-  /// Throws away what former launches wrote to the failure log. With no launch under way.
-  void clear_failures() noexcept;
-
- private:
-  std::size_t bytes_ = 0;
-  std::byte* base_ = nullptr;
-  ControlView view_;
-};
 
 /// A pool as its parent process has it. Shared by the Pool, its Launch, and the futures of its tasks.
 ///
