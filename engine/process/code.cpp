@@ -1,7 +1,5 @@
 #include "runrig/engine/code.hpp"
 
-#include <pthread.h>
-
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -10,6 +8,7 @@
 
 #include "modules.hpp"
 #include "runrig/sync/error.hpp"
+#include "runrig/sync/fork_hooks.hpp"
 
 namespace runrig::detail {
 
@@ -82,7 +81,7 @@ CodeTable::Index& CodeTable::index() {
 // A child must not find the mutex locked by a thread that it does not have.
 void CodeTable::guard_forks() {
   if (forks_guarded_) return;
-  check_code(::pthread_atfork(lock_table, unlock_table, unlock_table), "register fork hooks", "table of code");
+  add_fork_hooks(lock_table, unlock_table, unlock_table);
   forks_guarded_ = true;
 }
 

@@ -1,13 +1,13 @@
 #include "exception_table.hpp"
 
-#include <pthread.h>
-
 #include <future>
 #include <ios>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <system_error>
+
+#include "runrig/sync/fork_hooks.hpp"
 
 namespace runrig::detail {
 namespace {
@@ -38,7 +38,7 @@ void unlock_tables() { tables().mutex.unlock(); }
 Tables* make_tables() {
   auto made = std::make_unique<Tables>();
   // A child must not find the mutex locked by a thread that it does not have.
-  check_code(::pthread_atfork(lock_tables, unlock_tables, unlock_tables), "register fork hooks", "exceptions");
+  add_fork_hooks(lock_tables, unlock_tables, unlock_tables);
   return made.release();
 }
 

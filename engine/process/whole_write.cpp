@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,7 @@
 #include <mutex>
 
 #include "runrig/sync/clock.hpp"
-#include "runrig/sync/error.hpp"
+#include "runrig/sync/fork_hooks.hpp"
 #include "runrig/sync/killpoint.hpp"
 
 namespace runrig::detail {
@@ -35,7 +34,7 @@ class ThreadLock {
   }
   // A child must not find it locked by a thread that it does not have.
   static std::mutex* make() {
-    check_code(::pthread_atfork(lock, unlock, unlock), "register fork hooks", "messages");
+    add_fork_hooks(lock, unlock, unlock);
     return new std::mutex;
   }
   static void lock() { mutex().lock(); }
