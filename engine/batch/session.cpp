@@ -43,6 +43,7 @@ PoolOptions pool_options(const Options& options, std::shared_ptr<Arena> arena, i
   result.arena = std::move(arena);
   result.name = std::move(name);
   result.initializer = silence_output;
+  result.start_method = StartMethod::fork;  // of this process, in which neither HDF5 nor oneTBB was started
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "arena_access.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/shm/anonymous_memory.hpp"
 #include "runrig/sync/error.hpp"
@@ -30,7 +31,7 @@ struct ArenaBlock::Core {
   // Lazily: far more is laid out than will ever be used.
   explicit Core(std::size_t capacity)
       : capacity_bytes(capacity),
-        memory(AnonymousMemory::create("runrig-arena", capacity, Reserve::lazily)),
+        memory(AnonymousMemory::create("runrig-arena", capacity, Reserve::lazily, Placement::apart)),
         base(memory.writable_bytes().data()),
         creator(::getpid()) {}
   Core(const Core&) = delete;
@@ -173,6 +174,8 @@ void ArenaBlock::reset() noexcept {
   data_ = nullptr;
   size_bytes_ = 0;
 }
+
+const AnonymousMemory& detail::ArenaAccess::memory(const Arena& arena) noexcept { return arena.core_->memory; }
 
 Arena::Arena(std::size_t capacity_bytes) {
   if (capacity_bytes == 0) capacity_bytes = usable_memory_bytes();

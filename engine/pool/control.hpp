@@ -61,7 +61,7 @@ struct EpochWord {
 
 /// What a launch is, as the parent writes it and workers copy it.
 struct LaunchRecord {
-  SliceBody body = nullptr;
+  std::uint64_t code = 0;  // the body, as PoolState::name_for_workers() has it
   std::int64_t cpu_limit_ns = 0;
   std::int64_t wall_limit_ns = 0;
   std::uint32_t epoch = 0;

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
@@ -32,7 +31,7 @@ class Parts {
   std::size_t bytes_ = 0;
 };
 
-std::size_t lay_out(std::byte* base, int workers, std::uint64_t region_bytes, ControlView& view) {
+std::size_t lay_out_parts(std::byte* base, int workers, std::uint64_t region_bytes, ControlView& view) {
   const auto count = static_cast<std::size_t>(workers);
   Parts parts(base);
   view.control = parts.take<Control>();
@@ -50,25 +49,30 @@ std::size_t lay_out(std::byte* base, int workers, std::uint64_t region_bytes, Co
 
 }  // namespace
 
+ControlView lay_out(std::byte* base, int workers, std::uint64_t region_bytes) noexcept {
+  ControlView view;
+  (void)lay_out_parts(base, workers, region_bytes, view);
+  return view;
+}
+
 ControlMemory::ControlMemory(int workers) {
   // Address space for the largest launch and the largest results; only pages that are touched get memory. Where the
   // address space is limited (RLIMIT_AS), results have to be smaller.
   constexpr std::uint64_t all_regions = std::uint64_t{1} << 44;
   constexpr std::uint64_t smallest_region = std::uint64_t{16} << 20;
   std::uint64_t region = page_round(std::min(usable_memory_bytes(), all_regions / static_cast<unsigned>(workers)));
-  void* mapped = MAP_FAILED;
-  for (;; region = page_round(region / 4)) {
-    bytes_ = lay_out(nullptr, workers, region, view_);
-    mapped = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapped != MAP_FAILED || region / 4 < smallest_region) break;
+  while (!memory_) {
+    const std::size_t bytes = lay_out_parts(nullptr, workers, region, view_);
+    try {
+      memory_ = AnonymousMemory::create("runrig-pool", bytes, Reserve::lazily, Placement::apart);
+    } catch (const Error&) {
+      if (region / 4 < smallest_region) throw;
+      region = page_round(region / 4);
+    }
   }
-  if (mapped == MAP_FAILED) throw Error({errno, std::system_category()}, "map control memory of", "pool");
-  base_ = static_cast<std::byte*>(mapped);
-  (void)lay_out(base_, workers, region, view_);
+  view_ = lay_out(memory_->writable_bytes().data(), workers, region);
   view_.control->workers = workers;
 }
-
-ControlMemory::~ControlMemory() { ::munmap(base_, bytes_); }
 
 void ControlMemory::clear_failures() noexcept {
   constexpr std::uint64_t kept = 1 << 20;

@@ -3,6 +3,7 @@ set(engine_pool_sources
   pool/callbacks.cpp
   pool/control.cpp
   pool/control_memory.cpp
+  pool/foreign_template.cpp
   pool/launch.cpp
   pool/pool.cpp
   pool/segments.cpp
@@ -19,6 +20,7 @@ set(engine_pool_headers
   include/runrig/engine/arena.hpp
   include/runrig/engine/async_result.hpp
   include/runrig/engine/imap.hpp
+  include/runrig/engine/initializer.hpp
   include/runrig/engine/launch.hpp
   include/runrig/engine/pool.hpp
   include/runrig/engine/process_tasks.hpp

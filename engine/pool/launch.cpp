@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::chrono::milliseconds liveness_check(100);
 
-LaunchRecord make_record(const LaunchOptions& options, SliceBody body, std::size_t closure_bytes, std::uint32_t epoch) {
+LaunchRecord make_record(const LaunchOptions& options, std::uintptr_t code, std::size_t closure_bytes,
+                         std::uint32_t epoch) {
   if (options.slices > max_slices) {
     throw std::logic_error("launch: " + std::to_string(options.slices) + " slices; at most " +
                            std::to_string(max_slices) + " are possible");
@@ -25,7 +26,7 @@ LaunchRecord make_record(const LaunchOptions& options, SliceBody body, std::size
                            std::to_string(most_kills) + " are possible");
   }
   LaunchRecord record;
-  record.body = body;
+  record.code = code;
   record.cpu_limit_ns = options.cpu_limit.count();
   record.wall_limit_ns = options.wall_limit.count();
   record.epoch = epoch;
@@ -40,7 +41,8 @@ LaunchRecord make_record(const LaunchOptions& options, SliceBody body, std::size
 
 }  // namespace
 
-Launch PoolState::launch(const LaunchOptions& given, SliceBody body, const void* closure, std::size_t closure_bytes) {
+Launch PoolState::launch(const LaunchOptions& given, const KernelEntry& kernel, const void* closure,
+                         std::size_t closure_bytes) {
   const std::unique_lock guard(launch_mutex, std::try_to_lock);
   if (!guard.owns_lock() || launch_under_way()) {
     throw std::logic_error("launch on pool '" + options.name +
@@ -50,11 +52,11 @@ Launch PoolState::launch(const LaunchOptions& given, SliceBody body, const void*
   const std::lock_guard books(tasks.mutex());
   end_if_done_or_broken(garbage);
   check_takes_tasks("launch", false);
-  captures.check_code(reinterpret_cast<std::uintptr_t>(body));
+  const std::uintptr_t code = name_for_workers(kernel, reinterpret_cast<std::uintptr_t>(kernel.body));
   if (!given.trust_captures) check_kernel_captures(closure, closure_bytes);
   std::uint32_t epoch = current.epoch + 1;
   if (epoch == 0) ++epoch;  // 0 is "none"
-  current = make_record(given, body, closure_bytes, epoch);
+  current = make_record(given, code, closure_bytes, epoch);
   memory.clear_failures();
   Control& control = *view.control;
   control.launch.publish(current, closure);
@@ -118,6 +120,21 @@ void PoolState::cancel(std::uint32_t epoch) noexcept {
 void PoolState::share_segment(SegmentId id) {
   const std::lock_guard guard(segments_mutex);
   segments.insert(id);
+}
+
+std::uintptr_t PoolState::name_for_workers(const CodeEntry& entry, std::uintptr_t function) const {
+  if (is_forked()) {
+    captures.check_code(function);
+    return function;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(&entry);
+  if (!modules.still_has(address, entry.code())) CaptureCheck::refuse_code();
+  return address;
+}
+
+void PoolState::check_function(std::uintptr_t function) const {
+  if (is_forked()) return captures.check_code(function);
+  if (!modules.name(function)) CaptureCheck::refuse_code();
 }
 
 void PoolState::check_kernel_captures(const void* closure, std::size_t closure_bytes) const {

@@ -15,6 +15,8 @@
 #include "../process/child.hpp"
 #include "../process/failure_text.hpp"
 #include "../process/own_threads.hpp"
+#include "../process/process_state.hpp"
+#include "foreign_template.hpp"
 #include "pool_state.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
@@ -28,6 +30,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int most_template_restarts = 5;  // without a launch completed in between
+constexpr int most_layouts = 8;            // new processes in a row that have something where the arena should be
 constexpr milliseconds liveness_check(100);
 constexpr milliseconds last_exits(2000);  // of processes that have been killed
 constexpr milliseconds patience(1000);    // of the thread for callbacks, when the template is dead
@@ -58,7 +61,8 @@ PoolOptions complete(PoolOptions options) {
                            std::to_string(options.retries) + " times; 0 to " + std::to_string(most_retries) +
                            " are possible");
   }
-  check_threads(options);
+  if (!options.start_method) options.start_method = get_start_method();
+  if (options.start_method == StartMethod::fork) check_threads(options);
   if (options.workers == 0) options.workers = usable_cpu_count();
   if (!options.arena) options.arena = std::make_shared<Arena>();
   return options;
@@ -70,11 +74,13 @@ PoolState::PoolState(PoolOptions given)
     : options(complete(std::move(given))),
       owner(::getpid()),
       owner_identity(this_process_identity()),
+      method(*options.start_method),
       memory(options.workers),
       view(memory.view()),
       tasks(*this) {
   try {
-    const GateClosed gate;
+    std::optional<GateClosed> gate;
+    if (is_forked()) gate.emplace();
     start_template();
   } catch (...) {
     Garbage garbage;
@@ -104,16 +110,9 @@ PoolState& PoolAccess::usable_state(const Pool& pool, const char* what) {
   return *pool.state_;
 }
 
-void PoolState::start_template() {
-  int pipe_fds[2];
-  check_errno(::pipe2(pipe_fds, O_CLOEXEC), "make a pipe for", options.name);
-  UniqueFd reading(pipe_fds[0]);
-  const UniqueFd writing(pipe_fds[1]);
-  command_fd = UniqueFd(check_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "make an eventfd for", options.name));
-  Control& control = *view.control;
-  control.phase.store(PoolPhase::starting, std::memory_order_relaxed);  // the fork publishes it
+void PoolState::fork_template(int alive) {
   captures.take_snapshot();
-  const TemplateSetup setup{view, owner, command_fd.get(), writing.get(), &options};
+  const TemplateSetup setup{view, owner, command_fd.get(), alive, &options, this_process()->name, nullptr};
   // Or what is buffered would be printed by each worker as well.
   std::fflush(stdout);
   std::fflush(stderr);
@@ -123,14 +122,47 @@ void PoolState::start_template() {
     if (pid == 0) run_template(setup);
     template_pid = check_errno(pid, "fork", options.name);
   }
-  alive_fd = std::move(reading);
   template_pidfd = open_pidfd(template_pid);  // our own child, so the number cannot be another's yet
+}
+
+void PoolState::start_foreign(int alive) {
+  captures.expect_foreign_layout();
+  modules = ModuleSnapshot::of_this_process();
+  NewProcess made =
+      start_foreign_template({options, method, memory, view.control->workers, command_fd.get(), alive, modules});
+  template_pid = made.pid;
+  template_pidfd = std::move(made.pidfd);
+}
+
+void PoolState::start_template() {
+  for (int attempt = 1; !try_start_template(); ++attempt) {
+    (void)reap(template_pidfd);
+    template_pidfd.reset();
+    if (attempt == most_layouts) {
+      throw Error(std::errc::address_in_use, "find the memory of the pool's arena free in a new process for",
+                  options.name);
+    }
+  }
+}
+
+bool PoolState::try_start_template() {
+  int pipe_fds[2];
+  check_errno(::pipe2(pipe_fds, O_CLOEXEC), "make a pipe for", options.name);
+  UniqueFd reading(pipe_fds[0]);
+  const UniqueFd writing(pipe_fds[1]);
+  command_fd = UniqueFd(check_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "make an eventfd for", options.name));
+  Control& control = *view.control;
+  control.phase.store(PoolPhase::starting, std::memory_order_relaxed);  // the fork publishes it
+  is_forked() ? fork_template(writing.get()) : start_foreign(writing.get());
+  alive_fd = std::move(reading);
   for (;;) {
     // Acquire: pairs with the template's reports; then its slots and its errno can be read.
     const std::uint32_t seen = control.progress.load(std::memory_order_acquire);
     const PoolPhase phase = control.phase.load(std::memory_order_acquire);
-    if (phase == PoolPhase::running || phase == PoolPhase::broken) return;
+    if (phase == PoolPhase::running || phase == PoolPhase::broken) return true;
     if (phase == PoolPhase::failed_to_start) {
+      // Its addresses are in the way of ours; those of the next will be others.
+      if (control.start_errno.load(std::memory_order_relaxed) == EADDRINUSE) return false;
       throw Error({control.start_errno.load(std::memory_order_relaxed), std::system_category()},
                   "fork the workers of pool", options.name);
     }
@@ -255,6 +287,7 @@ void PoolState::join() {
 }
 
 bool PoolState::may_fork_again(std::optional<GateClosed>& gate, std::string& why) {
+  if (!is_forked()) return true;
   if (options.other_threads == OtherThreads::allow) {
     gate.emplace(GateClosed::Try{});  // better with it, but nobody insists
     return true;
@@ -356,9 +389,9 @@ std::uint64_t Pool::workers_lost() const noexcept {
   return state_->view.control->deaths.load(std::memory_order_relaxed);  // a figure, nothing goes with it
 }
 
-Launch Pool::launch_bytes(const LaunchOptions& options, detail::SliceBody body, const void* closure,
+Launch Pool::launch_bytes(const LaunchOptions& options, const detail::KernelEntry& kernel, const void* closure,
                           std::size_t closure_bytes) {
-  return detail::PoolAccess::usable_state(*this, "launch").launch(options, body, closure, closure_bytes);
+  return detail::PoolAccess::usable_state(*this, "launch").launch(options, kernel, closure, closure_bytes);
 }
 
 detail::ProcessCalls Pool::calls(const char* what) {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "../process/captures.hpp"
+#include "../process/foreign_code.hpp"
 #include "../process/own_threads.hpp"
 #include "control.hpp"
 #include "control_memory.hpp"
@@ -40,6 +41,11 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
 
   // Processes: pool.cpp. With the mutex held, where it does not say otherwise.
   void start_template();
+  /// False if the new process has something where it must have the arena.
+  [[nodiscard]] bool try_start_template();
+  void fork_template(int alive);
+  void start_foreign(int alive);
+  [[nodiscard]] bool is_forked() const noexcept { return method == StartMethod::fork; }
   /// Ends all processes, workers that are at work after `grace`. Slices and tasks not final are lost, for the reason
   /// `why`.
   void end_processes(std::chrono::milliseconds grace, const std::string& why, Garbage& garbage) noexcept;
@@ -61,7 +67,7 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   void join();
 
   // Launches: launch.cpp.
-  [[nodiscard]] Launch launch(const LaunchOptions& given, SliceBody body, const void* closure,
+  [[nodiscard]] Launch launch(const LaunchOptions& given, const KernelEntry& kernel, const void* closure,
                               std::size_t closure_bytes);
   [[nodiscard]] bool wait(std::uint32_t epoch, Deadline deadline);
   [[nodiscard]] bool is_finished(std::uint32_t epoch) const noexcept;
@@ -69,6 +75,11 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   void settle_as_lost(const std::string& why) noexcept;
   void cancel(std::uint32_t epoch) noexcept;
   void share_segment(SegmentId id);
+  /// What names code to the workers: the address of the function where they are forked, else that of its entry. Throws
+  /// std::logic_error if it was loaded after they were made.
+  [[nodiscard]] std::uintptr_t name_for_workers(const CodeEntry& entry, std::uintptr_t function) const;
+  /// The same check for a function pointer, whose name is its address.
+  void check_function(std::uintptr_t function) const;
   /// See CaptureCheck::check_captures().
   void check_captures(const CaptureCheck::Words& words, std::span<const std::byte> closure) const;
   void check_kernel_captures(const void* closure, std::size_t closure_bytes) const;
@@ -76,9 +87,11 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   PoolOptions options;
   const pid_t owner;
   const Identity owner_identity;  // the same, which can be asked for without a system call
+  const StartMethod method;
   ControlMemory memory;
   const ControlView view;
   CaptureCheck captures;
+  ModuleSnapshot modules;  // of this process when the template was made; unless that was forked
   pid_t template_pid = 0;
   UniqueFd template_pidfd;  // none: there are no processes
   UniqueFd command_fd;      // see TemplateSetup

@@ -72,11 +72,13 @@ std::int32_t TaskBooks::checked_retries(std::optional<int> wanted) const {
 }
 
 void TaskBooks::check_call(const TaskCall& call) {
-  const auto code = reinterpret_cast<std::uintptr_t>(call.trampoline->invoke);
   // Found once: a module that is unloaded takes its futures' types with it, so nobody calls with its code again.
-  if (code != checked_code_) pool_.captures.check_code(code);
-  checked_code_ = code;
-  if (call.function != 0 && call.function != checked_function_) pool_.captures.check_code(call.function);
+  if (call.trampoline != checked_trampoline_) {
+    trampoline_name_ =
+        pool_.name_for_workers(*call.trampoline, reinterpret_cast<std::uintptr_t>(call.trampoline->invoke));
+    checked_trampoline_ = call.trampoline;
+  }
+  if (call.function != 0 && call.function != checked_function_) pool_.check_function(call.function);
   checked_function_ = call.function;
   pool_.check_captures(
       {"submit a task: its callable's", "capture numbers by value, and pass everything else as arguments"},
@@ -94,15 +96,8 @@ void TaskBooks::submit(const TaskCall& call, Receiver& receiver, std::shared_ptr
   const std::lock_guard guard(mutex());
   pool_.check_takes_tasks("submit a task", call.admitted);
   check_call(call);
-  Outgoing task{reinterpret_cast<std::uintptr_t>(call.trampoline->invoke),
-                call.function,
-                call.closure,
-                call.arguments,
-                checked_retries(call.retries),
-                &receiver,
-                std::move(keep),
-                index,
-                ++tickets_};
+  Outgoing task{trampoline_name_, call.function,   call.closure, call.arguments, checked_retries(call.retries),
+                &receiver,        std::move(keep), index,        ++tickets_};
   const std::size_t bytes = call.closure.size() + call.arguments.size();
   if (free_.empty()) drain(garbage);
   if (waiting_.empty() && can_start(bytes)) return start(std::move(task));
@@ -231,7 +226,7 @@ TaskAnswer TaskBooks::read_answer(const TaskSlot& slot, SliceWord word, const St
       case AnswerKind::value:
         return {nullptr, bytes};
       case AnswerKind::exception:
-        return {task_exception(bytes, slot.answer_worker, word.pid), {}};
+        return {task_exception(bytes, pool_.method, slot.answer_worker, word.pid), {}};
       case AnswerKind::death:
         break;
     }

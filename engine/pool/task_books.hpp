@@ -113,8 +113,9 @@ class TaskBooks final : public ProcessBackend {
   std::vector<std::uint64_t> released_;        // and up to where its region's pages were given back
   int sleepers_ = 0;                           // threads of this process that sleep, or are about to
   SpinHabit spin_habit_;
+  const Trampoline* checked_trampoline_ = nullptr;  // of the newest call
+  std::uintptr_t trampoline_name_ = 0;
   std::uintptr_t checked_function_ = 0;
-  std::uintptr_t checked_code_ = 0;  // of the call that was checked last
   Callbacks callbacks_;
 };
 

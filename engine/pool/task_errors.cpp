@@ -24,9 +24,10 @@ void encode_error_text(std::vector<std::byte>& out, const std::string& text) noe
   encode_exception(out, std::make_exception_ptr(std::length_error(text)));
 }
 
-std::exception_ptr task_exception(std::span<const std::byte> bytes, std::uint32_t worker, pid_t pid) noexcept {
+std::exception_ptr task_exception(std::span<const std::byte> bytes, StartMethod method, std::uint32_t worker,
+                                  pid_t pid) noexcept {
   try {
-    const std::string name = worker_name(worker);
+    const std::string name = worker_name(method, worker);
     if (bytes.empty()) {
       return std::make_exception_ptr(RemoteError("exception", "no memory was left to say which", pid, name));
     }
@@ -36,6 +37,11 @@ std::exception_ptr task_exception(std::span<const std::byte> bytes, std::uint32_
   }
 }
 
-std::string worker_name(std::uint32_t worker) { return "ForkPoolWorker-" + std::to_string(worker + 1); }
+std::string worker_name(StartMethod method, std::uint32_t worker) {
+  const char* const prefix = method == StartMethod::fork    ? "Fork"
+                             : method == StartMethod::spawn ? "Spawn"
+                                                            : "ForkServer";
+  return std::string(prefix) + "PoolWorker-" + std::to_string(worker + 1);
+}
 
 }  // namespace runrig::detail

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <string>
 
+#include "../process/foreign_code.hpp"
 #include "pause_cpu.hpp"
 #include "runrig/engine/call.hpp"
 #include "runrig/engine/machine.hpp"
@@ -21,11 +22,16 @@ constexpr std::chrono::microseconds spin_time(20);
 constexpr std::size_t most_kept_bytes = std::size_t{1} << 20;
 
 // Calls; `answer` becomes the pickle of the result, or the account of what was thrown.
-AnswerKind call(const TaskSlot& slot, std::vector<std::byte>& answer) {
+AnswerKind call(const TaskSlot& slot, ForeignCode* foreign, std::vector<std::byte>& answer) {
   const std::span<const std::byte> closure(slot.call_bytes, slot.closure_bytes);
   const std::span<const std::byte> arguments(slot.call_bytes + slot.closure_bytes, slot.argument_bytes);
   try {
-    reinterpret_cast<Invoke>(slot.invoke)({closure, slot.function, arguments}, answer);
+    if (foreign == nullptr) {
+      reinterpret_cast<Invoke>(slot.invoke)({closure, slot.function, arguments}, answer);
+    } else {
+      const auto& trampoline = static_cast<const Trampoline&>(foreign->entry(slot.invoke, CodeKind::call));
+      trampoline.invoke({closure, foreign->function(slot.function), arguments}, answer);
+    }
     return AnswerKind::value;
   } catch (abi::__forced_unwind&) {
     throw;  // pthread_exit: must not be stopped; the process ends, and that is how the task is booked
@@ -46,7 +52,7 @@ bool run_one_task(WorkerState& state) {
   TaskSlot& slot = view.tasks.slots[claimed->slot];
   static std::vector<std::byte> answer;  // never destroyed, as this process leaves by _exit; its memory is used again
   answer.clear();
-  AnswerKind kind = call(slot, answer);
+  AnswerKind kind = call(slot, state.foreign, answer);
   RUNRIG_KILLPOINT("pool.task.called");
   if (answer.size() > view.tasks.region_bytes) {
     const std::string text = "its result has " + std::to_string(answer.size()) + " bytes; at most " +

@@ -161,7 +161,8 @@ bool Template::start(int index) {
   const pid_t pid = ::fork();
   if (pid == 0) {
     slot.pid.store(static_cast<std::int32_t>(::getpid()), std::memory_order_relaxed);
-    run_worker({view_, index, template_pid, setup_.alive_fd, setup_.options});
+    run_worker({view_, index, template_pid, setup_.alive_fd, setup_.options, setup_.foreign, setup_.parent_pid,
+                setup_.parent_name});
   }
   if (pid == -1) {
     slot.phase.store(WorkerPhase::none, std::memory_order_relaxed);

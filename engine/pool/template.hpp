@@ -2,10 +2,14 @@
 
 #include <sys/types.h>
 
+#include <string>
+
 #include "control.hpp"
 #include "runrig/engine/pool.hpp"
 
 namespace runrig::detail {
+
+class ForeignCode;
 
 /// What the template process is made with.
 struct TemplateSetup {
@@ -14,6 +18,8 @@ struct TemplateSetup {
   int command_fd = -1;  ///< an eventfd: the parent has changed something that the template should look at
   int alive_fd = -1;    ///< the writing end of a pipe; the parent reads its end when all of ours are gone
   const PoolOptions* options = nullptr;
+  std::string parent_name;
+  ForeignCode* foreign = nullptr;  ///< of a template that is no copy of the parent: where the parent has code
 };
 
 /// The life of the template, from just after the fork: makes the workers, books and replaces those that die, kills

@@ -20,10 +20,13 @@
 
 #include "../process/child.hpp"
 #include "../process/failure_text.hpp"
+#include "../process/foreign_code.hpp"
+#include "../process/process_state.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
 #include "segments.hpp"
+#include "task_errors.hpp"
 #include "task_table.hpp"
 #include "task_worker.hpp"
 
@@ -51,8 +54,21 @@ void limit_private_memory(std::size_t bytes) {
   check_errno(::setrlimit(RLIMIT_DATA, &merged), "set", "data limit");
 }
 
+// What current_process(), parent_process() and the log know of this process.
+void take_identity(const WorkerSetup& setup) {
+  const ProcessPtr former = this_process();
+  auto self = std::make_shared<ProcessState>();
+  self->creator = setup.owner_pid;
+  self->method = setup.options->start_method;
+  self->name = worker_name(*self->method, static_cast<std::uint32_t>(setup.index));
+  self->authkey = former->authkey;
+  self->daemon = true;
+  become(std::move(self), setup.owner_pid, setup.owner_name);
+}
+
 void prepare_process(const WorkerSetup& setup) {
   mark_worker_process();
+  take_identity(setup);
   set_child_signals({});
   // The template is single-threaded, so its death is that of the thread this signal is tied to.
   check_errno(::prctl(PR_SET_PDEATHSIG, SIGKILL), "arm", "worker");
@@ -101,12 +117,18 @@ void start_clocks(WorkerSlot& slot) noexcept {
   slot.began_cpu_ns.store(clock_ns(CLOCK_PROCESS_CPUTIME_ID), std::memory_order_relaxed);
 }
 
+SliceBody body_of(const WorkerState& state) {
+  const std::uintptr_t code = state.launch.record.code;
+  if (state.foreign == nullptr) return reinterpret_cast<SliceBody>(code);
+  return static_cast<const KernelEntry&>(state.foreign->entry(code, CodeKind::kernel)).body;
+}
+
 // Runs the body; what it throws becomes a failure record.
 SliceState run_body(WorkerState& state, const Claim& claimed, std::uint32_t& failure) {
   const LaunchRecord& record = state.launch.record;
   SliceContext context = SliceContextAccess::make(state, record.first_slice + claimed.index, claimed.attempt);
   try {
-    record.body(reinterpret_cast<const std::byte*>(state.launch.closure.data()), context);
+    body_of(state)(reinterpret_cast<const std::byte*>(state.launch.closure.data()), context);
     return SliceState::done;
   } catch (abi::__forced_unwind&) {
     throw;  // pthread_exit: must not be stopped; the process ends, and that is how it is booked
@@ -174,6 +196,7 @@ void run_worker(const WorkerSetup& setup) {
   state.view = setup.view;
   state.index = setup.index;
   state.segments = &segments;
+  state.foreign = setup.foreign;
   state.tasks_left = setup.options->max_tasks_per_child;
   state.spins = state.view.control->workers <= usable_cpu_count();
   Control& control = *state.view.control;

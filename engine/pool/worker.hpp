@@ -14,6 +14,7 @@ namespace runrig::detail {
 /// Segments that this worker has mapped, so that an array is mapped once and not at each launch. See segments.hpp for
 /// how the parent has them dropped.
 class WorkerSegments;
+class ForeignCode;
 
 /// All that is private to one worker process.
 struct WorkerState {
@@ -23,9 +24,10 @@ struct WorkerState {
   std::byte* scratch = nullptr;
   std::size_t scratch_bytes = 0;
   WorkerSegments* segments = nullptr;
-  bool leaving = false;  // SliceContext::retire() was called, or it has run as many tasks as it should
-  int tasks_left = 0;    // until then; 0: no limit
-  bool spins = false;    // for a moment before it sleeps: there are processors enough
+  ForeignCode* foreign = nullptr;  // none: code is where the parent has it
+  bool leaving = false;            // SliceContext::retire() was called, or it has run as many tasks as it should
+  int tasks_left = 0;              // until then; 0: no limit
+  bool spins = false;              // for a moment before it sleeps: there are processors enough
 
   [[nodiscard]] WorkerSlot& slot() const noexcept { return view.slots[index]; }
 };
@@ -45,6 +47,9 @@ struct WorkerSetup {
   pid_t template_pid = 0;  ///< as the parent of this worker
   int alive_fd = -1;       ///< held open as long as it lives
   const PoolOptions* options = nullptr;
+  ForeignCode* foreign = nullptr;
+  pid_t owner_pid = 0;  ///< the pool's process, which is the workers' parent_process()
+  std::string owner_name;
 };
 
 /// The life of a worker, from just after the fork.

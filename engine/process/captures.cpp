@@ -102,11 +102,13 @@ const MappedRange* CaptureCheck::find_known(std::uintptr_t address) const {
 
 void CaptureCheck::check_code(std::uintptr_t code) const {
   const MappedRange* range = find_known(code);
-  if (range == nullptr || !range->executable) {
-    throw std::logic_error(
-        "launch: the kernel's code was loaded after the pool was made, so its workers do not have it; make the pool "
-        "after loading the module");
-  }
+  if (range == nullptr || !range->executable) refuse_code();
+}
+
+void CaptureCheck::refuse_code() {
+  throw std::logic_error(
+      "launch: the kernel's code was loaded after the pool was made, so its workers do not have it; make the pool "
+      "after loading the module");
 }
 
 void CaptureCheck::check_word(const Words& words, std::uintptr_t word, std::size_t offset) const {

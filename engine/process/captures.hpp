@@ -55,6 +55,7 @@ class CaptureCheck {
   void check_captures(const Words& words, std::span<const std::byte> closure, const Shared& shared = {}) const;
   /// Throws std::logic_error if a forked process does not have this code, because it was loaded after the snapshot.
   void check_code(std::uintptr_t code) const;
+  [[noreturn]] static void refuse_code();
 
  private:
   [[nodiscard]] const MappedRange* find_known(std::uintptr_t address) const;

@@ -36,7 +36,7 @@ class Machine {
 
   void launch(std::uint32_t epoch, std::uint64_t value) {
     LaunchRecord record;
-    record.body = &unused_body;
+    record.code = reinterpret_cast<std::uintptr_t>(&unused_body);
     record.epoch = epoch;
     record.slices = slice_count;
     record.closure_bytes = sizeof value;

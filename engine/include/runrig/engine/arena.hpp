@@ -8,6 +8,9 @@
 namespace runrig {
 
 class Arena;
+namespace detail {
+struct ArenaAccess;
+}
 
 /// A block of arena memory; goes back to its arena with the last of this object. Move-only. Keeps the arena's
 /// memory mapped, so it may outlive the Arena object.
@@ -31,13 +34,14 @@ class ArenaBlock {
 
  private:
   friend class Arena;
+  friend struct detail::ArenaAccess;
   struct Core;
   std::shared_ptr<Core> core_;
   std::byte* data_ = nullptr;
   std::size_t size_bytes_ = 0;
 };
 
-/// Memory that lies at one address in this process and in every worker forked after it was made.
+/// Memory that lies at one address in this process and in every worker of pools that are made with it.
 ///
 /// One large, sparse, sealed memfd, which has no name and vanishes with its last user. Pages are made at first touch
 /// and kept when a block is freed, because fresh pages cost more than most kernels: the next block of that size gets
@@ -76,6 +80,7 @@ class Arena {
   [[nodiscard]] Statistics statistics() const;
 
  private:
+  friend struct detail::ArenaAccess;
   std::shared_ptr<ArenaBlock::Core> core_;
 };
 

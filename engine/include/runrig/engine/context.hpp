@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runrig/engine/machine.hpp"
+#include "runrig/engine/pool.hpp"
 #include "runrig/engine/process.hpp"
 #include "runrig/engine/start_method.hpp"
 
@@ -36,6 +37,12 @@ class Context {
   [[nodiscard]] ProcessOptions options(ProcessOptions options = {}) const {
     options.start_method = method_;
     return options;
+  }
+
+  /// A Pool whose workers come from a template that is started by this context's method.
+  [[nodiscard]] Pool pool(PoolOptions options = {}) const {
+    options.start_method = method_;
+    return Pool(std::move(options));
   }
 
   // The same in all contexts.

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "runrig/engine/code.hpp"
 #include "runrig/sync/clock.hpp"
 
 namespace runrig {
@@ -163,6 +164,26 @@ template <class Closure>
 void call_closure(const std::byte* closure, SliceContext& context) {
   // The closure is trivially copyable and the buffer is aligned for it, so its bytes are the object.
   (*reinterpret_cast<const Closure*>(closure))(context);
+}
+
+/// What names a kernel's code to workers that have it at other addresses.
+class KernelEntry : public CodeEntry {
+ public:
+  explicit constexpr KernelEntry(SliceBody function) noexcept : CodeEntry(CodeKind::kernel), body(function) {}
+  const SliceBody body;
+};
+
+template <class Closure>
+struct KernelOf {
+  static constinit inline KernelEntry entry{&call_closure<Closure>};
+  static inline const CodeRegistration registration{entry};
+};
+
+/// The entry for kernels of this type. Whoever mentions it has it in the table of its module.
+template <class Closure>
+[[nodiscard]] const KernelEntry& kernel_for() noexcept {
+  (void)&KernelOf<Closure>::registration;  // odr-used, so that the module has it
+  return KernelOf<Closure>::entry;
 }
 
 }  // namespace detail

@@ -4,15 +4,15 @@
 
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "runrig/engine/arena.hpp"
+#include "runrig/engine/initializer.hpp"
 #include "runrig/engine/launch.hpp"
 #include "runrig/engine/process_tasks.hpp"
 #include "runrig/engine/start_method.hpp"
@@ -26,10 +26,15 @@ struct PoolOptions {
   std::shared_ptr<Arena> arena;
   /// Stands in error messages and in the workers' process names (at most 15 bytes are shown there).
   std::string name = "runrig";
-  /// Called first in each new worker. Workers are forked, so it may be any callable. A worker whose initializer throws
-  /// or crashes is replaced twice, one that is killed in it more often; the message is part of the error when no worker
-  /// is left.
-  std::function<void()> initializer;
+  /// How the template is made, of which the workers are forked; none: as get_start_method() says.
+  ///
+  /// By `fork` it is a copy of this process, and workers see memory as it was when the pool was made. By `spawn` and
+  /// `forkserver` it executes the program anew, up to runrig::init(): workers have nothing of this process but what is
+  /// shared, captures may hold no pointers but into the arena, and it does not matter whether this process has threads.
+  std::optional<StartMethod> start_method;
+  /// Called first in each new worker. A worker whose initializer throws or crashes is replaced twice, one that is
+  /// killed in it more often; the message is part of the error when no worker is left.
+  Initializer initializer;
   /// How much private memory a worker may have beyond what it was forked with, 0 for no limit; past that its
   /// allocations fail (bad_alloc) while all others go on.
   std::size_t worker_data_limit_bytes = 0;
@@ -49,9 +54,7 @@ struct PoolOptions {
   /// Sets an initializer with its arguments, which are copied now.
   template <class F, class... Args>
   void initialize_with(F call, Args... args) {
-    initializer = [call = std::move(call), args = std::make_tuple(std::move(args)...)]() mutable {
-      std::apply(call, args);
-    };
+    initializer = Initializer(std::move(call), std::move(args)...);
   }
 };
 
@@ -70,12 +73,12 @@ struct PoolOptions {
 /// and go on when it next waits for anything of the pool. Results of any size are kept in memory until this process
 /// takes them, which it also does when it waits for anything of the pool.
 ///
-/// The workers are forked by a *template* process, a quiet copy of this one made by the constructor: it learns of a
-/// worker's death at once, books it, and forks another. This process gets no thread and no signal handler of ours. The
-/// workers see memory as it was when the pool was made; what they share with this process afterwards are the arena
-/// and arrays given to parallel_*. They write to this process' stderr and stdout, read /dev/null, ignore SIGINT,
-/// SIGHUP, SIGQUIT and SIGPIPE (this process decides), leave without running exit handlers, and end when this process
-/// ends, however it does.
+/// The workers are forked by a *template* process, made by the constructor: it learns of a worker's death at once,
+/// books it, and forks another. It is a quiet copy of this process or a new one, see PoolOptions::start_method; this
+/// process gets no thread and no signal handler of ours. What workers share with this process are the arena and arrays
+/// given to parallel_*. They write to this process' stderr and stdout, read /dev/null, ignore SIGINT, SIGHUP, SIGQUIT
+/// and SIGPIPE (this process decides), leave without running exit handlers, and end when this process ends, however it
+/// does.
 ///
 /// Launches, and moving and destroying the pool, are for one thread at a time. Tasks may be submitted, and waited for,
 /// by several at once, as far as other threads are allowed (a template that was killed is only replaced where they are,
@@ -83,8 +86,9 @@ struct PoolOptions {
 /// and in the workers themselves, a Pool can only be destroyed, which does nothing there.
 class Pool : public detail::TaskInterface<Pool, detail::ProcessCalls> {
  public:
-  /// Throws Error, with nothing left running, if the processes cannot be made; logic_error if this process has other
-  /// threads (see PoolOptions::other_threads), is itself a worker, or for a negative number.
+  /// Throws Error, with nothing left running, if the processes cannot be made; logic_error if this process is itself a
+  /// worker, or for a negative number; by fork, if it has other threads (see PoolOptions::other_threads); by spawn and
+  /// forkserver, if runrig::init() was not called, or the initializer cannot cross.
   explicit Pool(int workers = 0);
   explicit Pool(PoolOptions options);
   Pool(Pool&&) noexcept;
@@ -120,7 +124,7 @@ class Pool : public detail::TaskInterface<Pool, detail::ProcessCalls> {
     static_assert(sizeof(Closure) <= max_closure_bytes, "a kernel's captures must fit into max_closure_bytes");
     static_assert(alignof(Closure) <= 64, "a kernel's captures may be aligned to at most 64 bytes");
     static_assert(std::is_invocable_v<const Closure&, SliceContext&>, "a kernel is called as body(SliceContext&)");
-    return launch_bytes(options, &detail::call_closure<Closure>, &body, sizeof(Closure));
+    return launch_bytes(options, detail::kernel_for<Closure>(), &body, sizeof(Closure));
   }
 
   /// No further launch or task is accepted: they throw std::logic_error. What was submitted goes on; so do maps that
@@ -138,8 +142,8 @@ class Pool : public detail::TaskInterface<Pool, detail::ProcessCalls> {
   friend struct detail::PoolAccess;
   friend class detail::TaskInterface<Pool, detail::ProcessCalls>;
   [[nodiscard]] detail::ProcessCalls calls(const char* what);
-  [[nodiscard]] Launch launch_bytes(const LaunchOptions& options, detail::SliceBody body, const void* closure,
-                                    std::size_t closure_bytes);
+  [[nodiscard]] Launch launch_bytes(const LaunchOptions& options, const detail::KernelEntry& kernel,
+                                    const void* closure, std::size_t closure_bytes);
   std::shared_ptr<detail::PoolState> state_;
 };
 
