@@ -6,7 +6,12 @@
 #include <functional>
 
 #include "runrig/channel/transfer.hpp"
+#include "runrig/shm/shareable_list.hpp"
 #include "runrig/shm/value.hpp"
+#include "runrig/sync/barrier.hpp"
+#include "runrig/sync/condition.hpp"
+#include "runrig/sync/event.hpp"
+#include "runrig/sync/semaphore.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -39,6 +44,43 @@ TEST(TransferShmTest, ValuesLeadToTheSameMemory) {
   lock->lock();
   expect_in_child(lock, [](const Shared<Lock>& there) { EXPECT_FALSE(there->try_lock()); });
   lock->unlock();
+}
+
+TEST(TransferShmTest, EveryPrimitiveTravels) {
+  const Shared<Lock> lock;
+  const Shared<RLock> recursive;
+  const Shared<Semaphore> semaphore(std::in_place, 1);
+  const Shared<BoundedSemaphore> bounded(std::in_place, 1);
+  const Shared<Event> event;
+  const Shared<Condition<Lock>> condition;
+  const Shared<Barrier> barrier(std::in_place, 1);
+  const auto all = std::tuple(lock, recursive, semaphore, bounded, event, condition, barrier);
+  expect_in_child(all, [](const std::remove_const_t<decltype(all)>& there) {
+    EXPECT_TRUE(std::get<0>(there)->try_lock());
+    std::get<0>(there)->unlock();
+    EXPECT_TRUE(std::get<1>(there)->try_lock());
+    std::get<1>(there)->unlock();
+    std::get<2>(there)->acquire();
+    std::get<3>(there)->acquire();
+    std::get<4>(there)->set();
+    const std::lock_guard guard(*std::get<5>(there));
+    std::get<5>(there)->notify_all();
+    EXPECT_EQ(std::get<6>(there)->wait(), 0);
+  });
+  EXPECT_EQ(semaphore->get_value(), 0);
+  EXPECT_EQ(bounded->get_value(), 0);
+  EXPECT_TRUE(event->is_set());
+}
+
+TEST(TransferShmTest, SegmentsAndListsTravelAlsoAfterUnlink) {
+  auto memory = SharedMemory::create(4096);
+  auto list = ShareableList::create({1, "two", 3.5});
+  memory.unlink();
+  expect_in_child(memory, [](const SharedMemory& there) { there.writable_bytes()[7] = std::byte{9}; });
+  expect_in_child(list, [](ShareableList there) { there[1] = "2"; });
+  EXPECT_EQ(memory.bytes()[7], std::byte{9});
+  EXPECT_EQ(list.get<std::string>(1), "2");
+  list.unlink();
 }
 
 TEST(TransferShmTest, ArraysLeadToTheSameMemory) {
