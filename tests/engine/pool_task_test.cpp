@@ -9,6 +9,7 @@
 
 #include "pool_test_support.hpp"
 #include "runrig/engine/pool.hpp"
+#include "runrig/engine/process.hpp"
 
 namespace runrig {
 namespace {
@@ -33,6 +34,14 @@ TEST_F(PoolTaskTest, Apply_CallsInAWorkerAndReturnsTheResult) {
   EXPECT_NE(pid, ::getpid());
   const auto pids = pool.worker_pids();
   EXPECT_NE(std::find(pids.begin(), pids.end(), pid), pids.end()) << "executed in one of the workers of the pool";
+}
+
+TEST_F(PoolTaskTest, WorkersHaveNamesAndAParentAsInPython) {
+  Pool pool(1);
+  EXPECT_EQ(pool.apply([] { return current_process().name(); }), "ForkPoolWorker-1");
+  EXPECT_TRUE(pool.apply([] { return current_process().daemon(); }));
+  EXPECT_EQ(pool.apply([] { return static_cast<int>(parent_process()->pid().value_or(0)); }), ::getpid());
+  EXPECT_EQ(pool.apply([] { return parent_process()->name(); }), "MainProcess");
 }
 
 TEST_F(PoolTaskTest, Apply_OfVoidReturnsWhenTheCallHasEnded) {
