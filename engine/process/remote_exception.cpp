@@ -42,11 +42,11 @@ std::string tidy(const char* text, std::size_t limit) {
 const std::type_info& original_type(const std::type_info& type) {
   const auto* bases = dynamic_cast<const abi::__vmi_class_type_info*>(&type);
   if (bases == nullptr || bases->__base_count < 2) return type;
+  const abi::__base_class_type_info* const base = bases->__base_info;  // declared with one element, has all
   const bool is_nesting = std::strncmp(type.name(), "St17_Nested_exception", 21) == 0;
-  const bool is_ours = *bases->__base_info[1].__base_type == typeid(RemoteOrigin);
-  const std::type_info& first = *bases->__base_info[0].__base_type;
-  const bool is_both =
-      *bases->__base_info[1].__base_type == typeid(std::nested_exception) && &original_type(first) != &first;
+  const bool is_ours = *base[1].__base_type == typeid(RemoteOrigin);
+  const std::type_info& first = *base[0].__base_type;
+  const bool is_both = *base[1].__base_type == typeid(std::nested_exception) && &original_type(first) != &first;
   return is_nesting || is_ours || is_both ? original_type(first) : type;
 }
 

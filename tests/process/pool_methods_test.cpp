@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "../engine/pool_test_support.hpp"
+#include "runrig/engine/context.hpp"
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/statistics.hpp"
@@ -85,6 +86,17 @@ TEST_P(PoolMethodsTest, TasksAreCalledWithTheirArguments) {
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(doubled[static_cast<std::size_t>(i)], 2 * i);
   EXPECT_THROW((void)pool.apply([](int x) -> int { throw std::out_of_range(std::to_string(x)); }, 7),
                std::out_of_range);
+}
+
+TEST_P(PoolMethodsTest, GetContext_MakesPoolsOfItsMethod) {
+  PoolOptions given;
+  given.workers = 1;
+  Pool pool = get_context(GetParam()).pool(given);
+  const std::string name = pool.apply([] { return current_process().name(); });
+  const std::string wanted = is_forked()                        ? "ForkPoolWorker-1"
+                             : GetParam() == StartMethod::spawn ? "SpawnPoolWorker-1"
+                                                                : "ForkServerPoolWorker-1";
+  EXPECT_EQ(name, wanted);
 }
 
 TEST_P(PoolMethodsTest, ParallelCallsGiveTheSameBitsAsAForkedPool) {
