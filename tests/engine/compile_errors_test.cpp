@@ -48,11 +48,12 @@ TEST(CallRefusalTest, WhatCannotCrossIsACompileErrorInWords) {
   const std::vector<Case> cases = {
       {"(void)Call::make([](int*) {}, &local);", "a raw pointer means nothing there. Send the value"},
       {"(void)Call::make([](std::unique_ptr<int>) {}, std::make_unique<int>(1));",
-       "references, smart pointers, functions and types with private members are not"},
+       "a smart pointer leads to memory of this process only"},
       {"std::string s; (void)Call::make([s] { return s.size(); });",
        "pass strings, vectors and handles as arguments of the call instead"},
       {"(void)Call::make(&Plain::method, 1);", "pass a lambda that calls the member"},
-      {"(void)Call::make([] { return [] {}; });", "not an argument or a result"},
+      {"(void)Call::make([] { return [] {}; });",
+       "a function, lambda or std::function is not. It can be what is called there"},
       {"(void)Call::make([](std::string&) {}, std::string());", "take it by value or by const reference"}};
   std::vector<std::string> calls;
   for (const Case& each : cases) calls.emplace_back(each.call);
