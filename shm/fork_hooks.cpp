@@ -1,5 +1,7 @@
 #include "fork_hooks.hpp"
 
+#include <type_traits>
+
 #include "participation.hpp"
 #include "runrig/sync/fork_hooks.hpp"
 
@@ -18,16 +20,15 @@ void lock_all();
 void unlock_all();
 void unlock_all_in_child();
 
-Mutexes* make_mutexes() {
-  add_fork_hooks(lock_all, unlock_all, unlock_all_in_child);
-  return new Mutexes;
-}
+// Made by the compiler, not at first use: a fork at that moment would leave its child with a half-made one, for which
+// it waits for ever. And never destroyed: segments in other static objects may be closed after any destructor of ours.
+constinit Mutexes all_mutexes;
+static_assert(std::is_trivially_destructible_v<Mutexes>);
+Mutexes& mutexes() { return all_mutexes; }
 
-Mutexes& mutexes() {
-  // Never destroyed: segments in other static objects may be closed after any destructor of ours.
-  static auto* const all = make_mutexes();
-  return *all;
-}
+// For the same reason before main, and so before any thread but those of static constructors. After the heap's
+// (heap.cpp, priority 200): hooks before a fork run newest first, and its mutex is taken under these.
+[[gnu::constructor(201)]] void register_hooks() { add_fork_hooks(lock_all, unlock_all, unlock_all_in_child); }
 
 void lock_listeners() {
   if (listener_depth == 0) mutexes().listeners.lock();

@@ -62,11 +62,10 @@ ProcessHeaps& process_heaps() {
   return heaps;
 }
 
-// At load, so that no fork comes before.
-[[maybe_unused]] const bool fork_handlers = [] {
+// At load, so that no fork comes before; and before those of fork_hooks.cpp, see there.
+[[gnu::constructor(200)]] void register_hooks() {
   detail::add_fork_hooks(before_fork, after_fork_in_parent, after_fork_in_child);
-  return true;
-}();
+}
 
 void check_belongs(const BlockHandle& block, const HeapSegment& segment) {
   if (block.segment.id != segment.memory().id()) {
