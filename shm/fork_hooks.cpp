@@ -8,7 +8,6 @@
 namespace runrig::detail {
 namespace {
 
-constinit thread_local bool skip_hooks = false;
 constinit thread_local int listener_depth = 0;
 
 struct Mutexes {
@@ -40,20 +39,17 @@ void unlock_listeners() {
 }
 
 void lock_all() {
-  if (skip_hooks) return;
   lock_listeners();
   mutexes().participation.lock();
 }
 
 void unlock_all() {
-  if (skip_hooks) return;
   mutexes().participation.unlock();
   unlock_listeners();
 }
 
 // The one thread that the child has is the copy of the one that locked.
 void unlock_all_in_child() {
-  if (skip_hooks) return;
   give_up_owned_sessions();
   unlock_all();
 }
@@ -64,8 +60,5 @@ std::mutex& participation_mutex() { return mutexes().participation; }
 
 ListenerLock::ListenerLock() { lock_listeners(); }
 ListenerLock::~ListenerLock() { unlock_listeners(); }
-
-ForkWithoutHooks::ForkWithoutHooks() noexcept { skip_hooks = true; }
-ForkWithoutHooks::~ForkWithoutHooks() { skip_hooks = false; }
 
 }  // namespace runrig::detail

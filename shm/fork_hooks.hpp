@@ -18,13 +18,4 @@ class ListenerLock {
   ~ListenerLock();
 };
 
-/// While it exists, forks by this thread leave the mutexes alone: the tracker is forked with one of them held.
-class ForkWithoutHooks {
- public:
-  ForkWithoutHooks() noexcept;
-  ForkWithoutHooks(const ForkWithoutHooks&) = delete;
-  ForkWithoutHooks& operator=(const ForkWithoutHooks&) = delete;
-  ~ForkWithoutHooks();
-};
-
 }  // namespace runrig::detail

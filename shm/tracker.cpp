@@ -21,6 +21,7 @@
 #include "participation.hpp"
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
+#include "runrig/sync/fork_hooks.hpp"
 #include "runrig/sync/killpoint.hpp"
 
 namespace runrig {
