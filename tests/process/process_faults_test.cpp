@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -14,7 +15,9 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -110,6 +113,49 @@ TEST_P(ProcessFaultsTest, SomebodyElseWaitsForAllChildren_TheStatusIsUnknown) {
               EXPECT_EQ(process.exit_code(), 255);
             }),
             0);
+}
+
+constexpr int not_permitted = 77;
+
+// In a PID namespace of our own, where a process can be made under a number of our choice.
+int in_own_pid_namespace(const std::function<void()>& body) {
+  return test::run_in_child([&] {
+    if (::unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) ::_exit(not_permitted);
+    ::_exit(test::run_in_child(body));
+  });
+}
+
+pid_t fork_as(pid_t number) {
+  clone_args arguments{};
+  arguments.exit_signal = SIGCHLD;
+  arguments.set_tid = reinterpret_cast<std::uint64_t>(&number);
+  arguments.set_tid_size = 1;
+  return static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
+// O6
+TEST_P(ProcessFaultsTest, PidReused_TheStrangerIsNotSignalledNorTakenForTheProcess) {
+  const int code = in_own_pid_namespace([&] {
+    ::signal(SIGCHLD, SIG_IGN);  // so that the number is free at once
+    Process process = make([] {});
+    process.start();
+    EXPECT_THAT(wait({process.sentinel()}, 30s), testing::SizeIs(1));
+    const pid_t stranger = fork_as(*process.pid());
+    if (stranger == 0) {
+      for (;;) ::pause();
+    }
+    if (stranger == -1) ::_exit(not_permitted);
+    ASSERT_EQ(stranger, process.pid());
+    process.terminate();
+    process.kill();
+    EXPECT_FALSE(process.is_alive());
+    EXPECT_TRUE(process.join(0s));
+    EXPECT_FALSE(test::eventually([&] { return ::kill(stranger, 0) == -1; }, 200ms));
+    EXPECT_THAT(active_children(), IsEmpty());
+    ::kill(stranger, SIGKILL);
+  });
+  if (code == not_permitted) GTEST_SKIP() << "no PID namespace can be made here";
+  EXPECT_EQ(code, 0);
 }
 
 // F4
