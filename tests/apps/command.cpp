@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "source_directory.hpp"
+
 namespace runrig::test {
 
 std::string runrig_command() { return RUNRIG_COMMAND; }
@@ -19,6 +21,6 @@ void expect_one_line(const CommandResult& result, int exit_code, const std::vect
   for (const auto& part : parts) EXPECT_NE(result.err.find(part), std::string::npos) << part << " in: " << result.err;
 }
 
-std::string sample(std::string_view name) { return std::string(RUNRIG_DATA_DIR) + "/" + std::string(name); }
+std::string sample(std::string_view name) { return (data_directory() / name).string(); }
 
 }  // namespace runrig::test

@@ -18,7 +18,7 @@ CommandResult runrig(std::vector<std::string> arguments, std::chrono::millisecon
 /// Expects that a command failed with one line on stderr, nothing else, that has all of `parts` in it.
 void expect_one_line(const CommandResult& result, int exit_code, const std::vector<std::string>& parts);
 
-/// A small file made by this project's own generator: RUNRIG_DATA_DIR/name.
+/// A small file made by this project's own generator: data/name.
 [[nodiscard]] std::string sample(std::string_view name);
 
 }  // namespace runrig::test

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "source_directory.hpp"
+
 namespace runrig::test {
 namespace {
 
@@ -100,7 +102,7 @@ void expect_errors_are_told(const CommandResult& result, std::size_t errors) {
 }
 
 std::vector<std::string> all_samples() {
-  auto files = files_in(RUNRIG_DATA_DIR);
+  auto files = files_in(data_directory());
   std::erase_if(files, [](const std::string& each) { return !each.ends_with(".h5"); });
   return files;
 }

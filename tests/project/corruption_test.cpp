@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "source_directory.hpp"
 #include "support.hpp"
 
 namespace runrig::data {
@@ -31,9 +32,7 @@ std::vector<std::byte> bytes_of(const std::filesystem::path& path) {
   return bytes;
 }
 
-std::vector<std::byte> sample(const std::string& name) {
-  return bytes_of(std::filesystem::path(RUNRIG_DATA_DIR) / name);
-}
+std::vector<std::byte> sample(const std::string& name) { return bytes_of(test::data_directory() / name); }
 
 class CorruptionTest : public ::testing::TestWithParam<Damage> {
  protected:
@@ -120,7 +119,7 @@ TEST(CorruptionSeedTest, ASeedMeansTheSameForEver) {
 
 TEST(CorruptProgramTest, WritesWhatTheLibraryDoesAndSaysIt) {
   const test::TemporaryDirectory directory;
-  const std::string input = std::string(RUNRIG_DATA_DIR) + "/types.h5";
+  const std::string input = (test::data_directory() / "types.h5").string();
   const std::string output = (directory / "bad.h5").string();
   const auto ran = test::run_command({RUNRIG_CORRUPT, input, output, "--seed", "42", "--mode", "splice"});
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
@@ -131,7 +130,7 @@ TEST(CorruptProgramTest, WritesWhatTheLibraryDoesAndSaysIt) {
 
 TEST(CorruptProgramTest, WrongUsageIsToldInOneLine) {
   const test::TemporaryDirectory directory;
-  const std::string input = std::string(RUNRIG_DATA_DIR) + "/types.h5";
+  const std::string input = (test::data_directory() / "types.h5").string();
   const std::string output = (directory / "bad.h5").string();
   const auto mode = test::run_command({RUNRIG_CORRUPT, input, output, "--seed", "1", "--mode", "melt"});
   EXPECT_EQ(mode.exit_code, 2);

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "source_directory.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -16,16 +17,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-std::filesystem::path project_root() { return std::filesystem::path(RUNRIG_DATA_DIR).parent_path(); }
-
 std::vector<test::DocumentedBehaviour> page() {
-  std::ifstream stream(project_root() / "docs" / "multiprocessing.md");
+  std::ifstream stream(test::source_directory() / "docs" / "multiprocessing.md");
   const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
   return test::parse_behaviours(text);
 }
 
 TEST(DocumentedBehaviourTest, EachTestThatThePageNamesIsThere) {
-  EXPECT_THAT(test::find_contradictions(page(), test::tests_in(project_root() / "tests")), IsEmpty());
+  EXPECT_THAT(test::find_contradictions(page(), test::tests_in(test::source_directory() / "tests")), IsEmpty());
 }
 
 TEST(DocumentedBehaviourTest, ThePageWasReallyRead) {

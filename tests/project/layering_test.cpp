@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "source_directory.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -16,15 +17,13 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-std::filesystem::path project_root() { return std::filesystem::path(RUNRIG_DATA_DIR).parent_path(); }
-
 TEST(LayeringTest, NoIncludeOfTheProjectRunsUp) {
-  const auto report = test::check_layering(project_root());
+  const auto report = test::check_layering(test::source_directory());
   EXPECT_THAT(report.violations, IsEmpty());
 }
 
 TEST(LayeringTest, EveryRoomWasReallyRead) {
-  const auto report = test::check_layering(project_root());
+  const auto report = test::check_layering(test::source_directory());
   for (const char* const room : {"sync", "shm", "channel", "hdf5", "engine", "batch", "apps"}) {
     ASSERT_EQ(report.files_of_room.count(room), 1U) << room;
     ASSERT_EQ(report.includes_of_room.count(room), 1U) << room;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "runrig/sync/unique_fd.hpp"
+#include "source_directory.hpp"
 #include "support.hpp"
 
 // scripts/leftovers, which guards the other tests, is itself shown to find what is there and to spare what is not ours.
@@ -27,7 +28,7 @@ class LeftoversTest : public ::testing::Test {
   }
 
   test::CommandResult call(const std::string& action) {
-    const std::string script = std::string(RUNRIG_DATA_DIR) + "/../scripts/leftovers";
+    const std::string script = (test::source_directory() / "scripts/leftovers").string();
     return test::run_command({script, action, (directory_ / "record.json").string(), build_.string()}, {},
                              std::chrono::minutes(1),
                              {"RUNRIG_LEFTOVERS_SHM=" + shm_.string(), "RUNRIG_LEFTOVERS_GRACE=0.2"});

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "readme_examples.hpp"
+#include "source_directory.hpp"
 #include "support.hpp"
 
 // The examples of README.md, run as a reader would: in a folder with data/, `runrig` in PATH, the package installed.
@@ -50,13 +51,13 @@ void run(const test::Example& example, const fs::path& directory) {
 }
 
 TEST(ReadmeTest, EachExamplePrintsWhatIsShown) {
-  const fs::path root = fs::path(RUNRIG_DATA_DIR).parent_path();
+  const fs::path root = test::source_directory();
   const auto examples = test::parse_examples(text_of(root / "README.md"));
   ASSERT_GE(std::count_if(examples.begin(), examples.end(), [](const auto& each) { return !each.commands.empty(); }), 3)
       << "one for each of the three uses";
   const test::TemporaryDirectory directory;
   fs::create_directory(directory / "data");
-  for (const auto& entry : fs::directory_iterator(RUNRIG_DATA_DIR)) {
+  for (const auto& entry : fs::directory_iterator(test::data_directory())) {
     if (entry.path().extension() == ".h5") fs::copy(entry.path(), directory / "data");
   }
   for (const auto& each : examples) {

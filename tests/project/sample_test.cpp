@@ -6,6 +6,7 @@
 #include <iterator>
 #include <string>
 
+#include "source_directory.hpp"
 #include "support.hpp"
 
 // The committed files of data/ are what the committed generator makes.
@@ -33,7 +34,7 @@ TEST(SampleTest, TheGeneratorMakesTheCommittedFiles) {
   const test::TemporaryDirectory directory;
   generate(directory.path());
   for (const char* const name : files) {
-    const std::filesystem::path committed = std::filesystem::path(RUNRIG_DATA_DIR) / name;
+    const std::filesystem::path committed = test::data_directory() / name;
     if (bytes_of(directory / name) == bytes_of(committed)) continue;
     // Another HDF5 or zlib may lay the same values out differently; h5diff looks at values, types and attributes.
     const auto diff = test::run_command({"h5diff", "-v", committed.string(), (directory / name).string()});
@@ -56,7 +57,7 @@ TEST(SampleTest, TheSameSeedMakesTheSameBytesAndAnotherSeedOthers) {
 
 TEST(SampleTest, ItStaysUnderFourMegabytes) {
   std::uintmax_t total = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(RUNRIG_DATA_DIR)) {
+  for (const auto& entry : std::filesystem::directory_iterator(test::data_directory())) {
     if (entry.path().extension() == ".h5") total += entry.file_size();
   }
   EXPECT_GT(total, 0U);
@@ -93,7 +94,7 @@ for name in types['little']:
     assert np.array_equal(little, big) and len(little) == 11, name
 assert types['little/f2'][4] == 2.0 ** -24 and types['big/i8'][0] == -2 ** 63 and types['big/u8'][10] == 2 ** 64 - 1
 )",
-                                    {RUNRIG_DATA_DIR});
+                                    {test::data_directory().string()});
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
 }
 

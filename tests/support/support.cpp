@@ -17,6 +17,7 @@
 
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/unique_fd.hpp"
+#include "source_directory.hpp"
 
 namespace runrig::test {
 namespace {
@@ -54,8 +55,6 @@ std::optional<int> wait_for(int pid, Deadline deadline) {
   check_errno(retry_on_eintr([&] { return ::waitpid(pid, &status, 0); }), "wait for", "test child");
   return decode_status(status);
 }
-
-std::string source_directory() { return std::filesystem::path(RUNRIG_DATA_DIR).parent_path().string(); }
 
 }  // namespace
 
@@ -222,7 +221,7 @@ CommandResult run_python(const std::string& python, const std::string& program,
 std::optional<std::filesystem::path> shared_data() {
   const char* chosen = std::getenv("RUNRIG_SHARED_DATA");
   const std::filesystem::path path =
-      chosen != nullptr ? std::filesystem::path(chosen) : std::filesystem::path(source_directory()) / "../shared/data";
+      chosen != nullptr ? std::filesystem::path(chosen) : source_directory() / "../shared/data";
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored)) return std::nullopt;
   return std::filesystem::canonical(path);
