@@ -152,7 +152,8 @@ bool PoolState::try_start_template() {
   const UniqueFd writing(pipe_fds[1]);
   command_fd = UniqueFd(check_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "make an eventfd for", options.name));
   Control& control = *view.control;
-  control.phase.store(PoolPhase::starting, std::memory_order_relaxed);  // the fork publishes it
+  control.start_text[0] = '\0';                                         // that of a former one's end
+  control.phase.store(PoolPhase::starting, std::memory_order_relaxed);  // the fork publishes both
   is_forked() ? fork_template(writing.get()) : start_foreign(writing.get());
   alive_fd = std::move(reading);
   for (;;) {
@@ -323,6 +324,7 @@ void PoolState::look_after_template(Garbage& garbage) {
     why += ", and a process forked by a kernel keeps the rest from being sure to be gone";
   } else if (++template_restarts > most_template_restarts) {
     why += " again and again";
+    if (const std::string said = valid_utf8(view.control->start_text.data()); !said.empty()) why += ": " + said;
   } else if (!why_not.empty()) {
     why += ", and " + why_not;
   } else {
@@ -336,8 +338,13 @@ void PoolState::look_after_template(Garbage& garbage) {
       ring(*view.control);
       report_progress(*view.control);
       return;
+    } catch (const WorkerLost&) {
+      return;  // it died before it was ready: we come here again, find it dead and count it
     } catch (const std::exception& error) {
       why.append(", and there cannot be another: ").append(error.what());
+      send_signal(template_pidfd, SIGKILL);  // what was begun of another
+      (void)reap(template_pidfd);
+      template_pidfd.reset();
     }
   }
   end_reason = why;

@@ -121,6 +121,7 @@ class Template {
 
 void Template::run() {
   start_all();
+  RUNRIG_KILLPOINT("pool.template.starting");
   // Release: pairs with the parent's acquire, who then reads the slots.
   control_.phase.store(PoolPhase::running, std::memory_order_release);
   report_progress(control_);

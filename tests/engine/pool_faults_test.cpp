@@ -302,6 +302,18 @@ TEST_F(PoolFaults, ForkThatFailsMidwayLeavesNothing) {
               EXPECT_EQ(test::open_descriptors(), before);
               Pool small(2);
               small.launch(slices(4), [](SliceContext&) {}).get();
+              // Nor can there be another template with all its workers now.
+              const rlimit lower{3, 3};
+              ASSERT_EQ(::setrlimit(RLIMIT_NPROC, &lower), 0);
+              ::kill(small.template_pid(), SIGKILL);
+              std::string why;
+              EXPECT_TRUE(test::eventually([&] {  // at first perhaps by a worker that outlived its template a little
+                why = test::thrown_text([&] { small.apply([] {}); });
+                return why.find("there cannot be another") != std::string::npos;
+              })) << why;
+              EXPECT_EQ(test::children_of(::getpid()).size(), 0U);
+              EXPECT_NE(test::thrown_text([&] { small.apply([] {}); }).find("there cannot be another"),
+                        std::string::npos);
             }),
             0);
 }
@@ -309,15 +321,22 @@ TEST_F(PoolFaults, ForkThatFailsMidwayLeavesNothing) {
 TEST_F(PoolFaults, KilledTemplateIsReplacedAndTheLaunchGoesOn) {
   Pool pool(2);
   const ArenaArray<std::atomic<int>> done(pool.arena(), 200);
+  const ArenaArray<std::atomic<int>> gate(pool.arena(), 2);
   auto* const data = done.data();
+  auto* const opened = &gate[0];
+  auto* const came = &gate[1];
   for (int round = 0; round < 3; ++round) {
+    *opened = *came = 0;
     const pid_t former = pool.template_pid();
-    auto launch = pool.launch(slices(200), [data](SliceContext& context) {
-      std::this_thread::sleep_for(2ms);
+    auto launch = pool.launch(slices(200), [=](SliceContext& context) {
+      came->fetch_add(1);
+      while (opened->load() == 0 && context.slice() >= 50) std::this_thread::sleep_for(1ms);
       data[context.slice()].fetch_add(1);
     });
-    std::this_thread::sleep_for(50ms);
+    ASSERT_TRUE(test::eventually([&] { return came->load() == 52; }));
     ::kill(former, SIGKILL);
+    ASSERT_TRUE(test::eventually([&] { return !test::process_lives(former); }));  // nor runs any worker of it
+    *opened = 1;
     ASSERT_TRUE(launch.wait(Deadline::after(20s)));
     launch.get();
     EXPECT_NE(pool.template_pid(), former);
