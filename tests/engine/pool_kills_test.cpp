@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "killpoints.hpp"
 #include "pool_test_support.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/sync/killpoint.hpp"
@@ -23,7 +24,7 @@ class PoolKills : public ::testing::Test {
  protected:
   void SetUp() override {
     RUNRIG_NEED_FORKS();
-    if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+    RUNRIG_NEED_KILLPOINTS();
   }
 
   static constexpr std::uint64_t doomed = 10;

@@ -16,8 +16,8 @@
 #include <thread>
 #include <vector>
 
+#include "killpoints.hpp"
 #include "runrig/shm/anonymous_memory.hpp"
-#include "runrig/sync/killpoint.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -257,23 +257,13 @@ TEST(HeapTest, OverwrittenAnywhereBehindItsLockItGivesErrorsAndTouchesNothingOut
 
 class HeapKillTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  }
-  static std::vector<std::string> points(std::string_view prefix) {
-    std::vector<std::string> result;
-    for (const auto each : killpoint::names()) {
-      if (each.starts_with(prefix)) result.emplace_back(each);
-    }
-    return result;
-  }
+  void SetUp() override { RUNRIG_NEED_KILLPOINTS(); }
 };
 
 TEST_F(HeapKillTest, KilledAtAnyStepTheHeapIsWholeAndWhatWasHalfDoneIsUndoneOrCompleted) {
-  auto points = this->points("heap.allocate.");
-  for (const auto& each : this->points("heap.free.")) points.push_back(each);
+  const auto points = test::killpoints_of({"heap.allocate.", "heap.free."});
   ASSERT_GE(points.size(), 12U);
-  for (const auto& point : points) {
+  for (const auto point : points) {
     for (const int nth : {1, 2, 17}) {
       Heap heap = Heap::create(16 << 10);
       SharedWithChildren<Holdings> mine;
@@ -296,9 +286,9 @@ TEST_F(HeapKillTest, KilledAtAnyStepTheHeapIsWholeAndWhatWasHalfDoneIsUndoneOrCo
 }
 
 TEST_F(HeapKillTest, ARepairerThatIsKilledIsFollowedByAnother) {
-  const auto points = this->points("heap.repair.");
+  const auto points = test::killpoints_of({"heap.repair."});
   ASSERT_GE(points.size(), 3U);
-  for (const auto& point : points) {
+  for (const auto point : points) {
     Heap heap = Heap::create(16 << 10);
     const BlockHandle first = heap.allocate(100);
     const BlockHandle second = heap.allocate(100);

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <set>
 
-#include "runrig/sync/killpoint.hpp"
+#include "killpoints.hpp"
 #include "session_support.hpp"
 
 namespace runrig {
@@ -326,9 +326,7 @@ TEST_F(SweepTest, LiveSessionsAreNeverTouched) {
 // Each step at which a creator, a remover, a sweep or the tracker can be killed.
 class SweepKillPointTest : public SweepTest, public ::testing::WithParamInterface<std::string_view> {
  protected:
-  void SetUp() override {
-    if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  }
+  void SetUp() override { RUNRIG_NEED_KILLPOINTS(); }
 };
 
 int run_in_own_session(const std::function<void()>& body) {
@@ -415,17 +413,10 @@ std::string point_label(const ::testing::TestParamInfo<std::string_view>& each) 
   return label;
 }
 
-std::vector<std::string_view> segment_kill_points() {
-  std::vector<std::string_view> points;
-  for (const auto each : killpoint::names()) {
-    for (const char* prefix : {"shm.create.", "shm.unlink.", "shm.sweep.", "shm.tracker."}) {
-      if (each.starts_with(prefix)) points.push_back(each);
-    }
-  }
-  return points;
-}
-
-INSTANTIATE_TEST_SUITE_P(All, SweepKillPointTest, ::testing::ValuesIn(segment_kill_points()), point_label);
+INSTANTIATE_TEST_SUITE_P(All, SweepKillPointTest,
+                         ::testing::ValuesIn(test::killpoints_of({"shm.create.", "shm.unlink.", "shm.sweep.",
+                                                                  "shm.tracker."})),
+                         point_label);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(SweepKillPointTest);
 
 }  // namespace

@@ -4,11 +4,10 @@
 #include <signal.h>
 
 #include <functional>
-#include <set>
 #include <string_view>
 #include <vector>
 
-#include "runrig/sync/killpoint.hpp"
+#include "killpoints.hpp"
 #include "shared_object.hpp"
 
 namespace runrig::test {
@@ -44,18 +43,4 @@ inline void kill_at(std::string_view point, const std::function<bool(std::string
   ADD_FAILURE() << point << " was never reached";
 }
 
-/// The kill points compiled in whose names begin with one of `prefixes`.
-inline std::set<std::string_view> killpoints_of(std::initializer_list<std::string_view> prefixes) {
-  std::set<std::string_view> found;
-  for (const auto name : killpoint::names()) {
-    for (const auto prefix : prefixes) {
-      if (name.starts_with(prefix)) found.insert(name);
-    }
-  }
-  return found;
-}
-
 }  // namespace runrig::test
-
-#define RUNRIG_NEED_KILLPOINTS() \
-  if (!::runrig::killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runrig/sync/killpoint.hpp"
+#include "killpoints.hpp"
 #include "runrig/sync/lock.hpp"
 #include "shared_object.hpp"
 
@@ -127,7 +127,7 @@ class LockKillpointTest : public ::testing::Test {
 
   // Kills `role` at each of `points`, which it must reach.
   void kill_at_each(Start start, Role role, const std::vector<std::string_view>& points, bool may_poison = false) {
-    if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+    RUNRIG_NEED_KILLPOINTS();
     for (const auto point : points) {
       bool killed = false;
       // With a bystander about, a step may be the bystander's in one run and the victim's in the next.
@@ -174,15 +174,12 @@ TYPED_TEST(LockKillpointTest, WhoeverWantsToRepairToo) {
 }
 
 TEST(LockKillpointNames, EveryPointOfTheLocksIsKilledAt) {
-  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  std::set<std::string_view> tested, existing;
+  RUNRIG_NEED_KILLPOINTS();
+  std::set<std::string_view> tested;
   for (const auto* points : {&uncontended, &contended, &recovered, &given_up, &beside_a_repair, &waiting_to_repair}) {
     tested.insert(points->begin(), points->end());
   }
-  for (const auto name : killpoint::names()) {
-    if (name.starts_with("lock.") || name.starts_with("recovery.")) existing.insert(name);
-  }
-  EXPECT_EQ(tested, existing);
+  EXPECT_EQ(tested, (test::killpoints_of({"lock.", "recovery."})));
 }
 
 }  // namespace
