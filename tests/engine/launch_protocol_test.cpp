@@ -1,5 +1,4 @@
-// The launch protocol with threads in the place of processes, so that the thread sanitizer can see both sides: one
-// parent, one template, workers that may "die" with a slice in their hands.
+// The protocol of launches, by threads: workers may "die" with a slice in their hands.
 
 #include <atomic>
 #include <memory>
@@ -9,6 +8,7 @@
 
 #include "pool/control.hpp"
 #include "pool/pool_state.hpp"
+#include "protocol_machine.hpp"
 #include "support.hpp"
 
 namespace runrig::detail {
@@ -22,109 +22,66 @@ std::uint64_t results[slice_count];
 
 void unused_body(const std::byte* /*closure*/, SliceContext& /*context*/) {}
 
-class Machine {
+class Machine final : public test::ProtocolMachine {
  public:
-  explicit Machine(unsigned seed) : random_(seed), workers_(worker_count), ended_(worker_count) {
-    for (int i = 0; i < worker_count; ++i) start(i);
-    template_ = std::thread([this] { watch(); });
-  }
-  ~Machine() {
-    view_.control->stopping.store(1);
-    ring(*view_.control);
-    template_.join();
-  }
+  explicit Machine(unsigned seed) : ProtocolMachine(worker_count, seed) { begin(); }
+  ~Machine() { end(); }
 
   void launch(std::uint32_t epoch, std::uint64_t value) {
+    Control& control = *view().control;
     LaunchRecord record;
     record.code = reinterpret_cast<std::uintptr_t>(&unused_body);
     record.epoch = epoch;
     record.slices = slice_count;
     record.closure_bytes = sizeof value;
-    view_.control->launch.publish(record, &value);
-    view_.control->next.store(EpochWord{epoch, 0}.pack(), std::memory_order_release);
-    ring(*view_.control);
+    control.launch.publish(record, &value);
+    control.next.store(EpochWord{epoch, 0}.pack(), std::memory_order_release);
+    ring(control);
     for (;;) {
-      const std::uint32_t seen = view_.control->progress.load(std::memory_order_acquire);
-      if (count_finished(view_, epoch) == slice_count) return;
-      (void)futex_wait(view_.control->progress, seen, Deadline());
+      const std::uint32_t seen = control.progress.load(std::memory_order_acquire);
+      if (count_finished(view(), epoch) == slice_count) return;
+      (void)futex_wait(control.progress, seen, Deadline());
     }
   }
-  [[nodiscard]] SliceWord word(std::uint32_t index) const { return SliceWord::unpack(view_.table[index].load()); }
-  [[nodiscard]] int deaths() const { return deaths_; }
+  [[nodiscard]] SliceWord word(std::uint32_t index) const { return SliceWord::unpack(view().table[index].load()); }
 
  private:
-  void start(int index) {
-    const pid_t pid = 1000 + next_pid_++;
-    ended_[static_cast<std::size_t>(index)].store(false);
-    view_.slots[index].pid.store(pid);
-    const auto seed = static_cast<unsigned>(random_());
-    workers_[static_cast<std::size_t>(index)] = std::thread([this, index, seed] {
-      work(index, seed);
-      ended_[static_cast<std::size_t>(index)].store(true);
-    });
-  }
-
-  void work(int index, unsigned seed) {
-    std::mt19937 random(seed);
-    WorkerSlot& slot = view_.slots[index];
+  void work(int index, pid_t /*pid*/, std::mt19937& random) override {
+    Control& control = *view().control;
+    WorkerSlot& slot = view().slots[index];
     auto local = std::make_unique<LocalLaunch>();
     for (;;) {
-      const std::uint32_t seen = view_.control->bell.load(std::memory_order_acquire);
-      if (view_.control->stopping.load() != 0) return;
-      (void)view_.control->launch.copy_newer(local->record.epoch, *local);
+      const std::uint32_t seen = control.bell.load(std::memory_order_acquire);
+      if (stopping()) return;
+      (void)control.launch.copy_newer(local->record.epoch, *local);
       const LaunchRecord& record = local->record;
       if (record.epoch != 0) {
-        while (const auto claimed = claim(view_, slot, record.epoch, record.slices)) {
+        while (const auto claimed = claim(view(), slot, record.epoch, record.slices)) {
           if (random() % 64 == 0) return;  // dies before its work
           results[claimed->index] = local->closure[0] + claimed->index;
           if (random() % 64 == 0) return;  // and after it
-          finish(view_, slot, record.epoch, *claimed, SliceState::done, 0);
+          finish(view(), slot, record.epoch, *claimed, SliceState::done, 0);
           if (random() % 256 == 0) return;  // before it tells anybody
         }
-        announce_if_complete(view_, record.epoch, record.slices);
+        announce_if_complete(view(), record.epoch, record.slices);
       }
-      (void)futex_wait(view_.control->bell, seen, Deadline());
+      (void)futex_wait(control.bell, seen, Deadline());
     }
   }
 
-  void watch() {
-    while (view_.control->stopping.load() == 0) {
-      for (int index = 0; index < worker_count; ++index) {
-        if (ended_[static_cast<std::size_t>(index)].load() && view_.control->stopping.load() == 0) bury(index);
+  void settle(int index, pid_t pid) override {
+    const auto record = view().control->launch.record();
+    if (!record) return;
+    if (const auto orphan = settle_dead_worker(view(), view().slots[index], pid, record->epoch)) {
+      if (orphan->attempts < 3) {
+        make_pending(view(), record->epoch, *orphan, orphan->attempts);
+      } else {
+        make_final(view(), record->epoch, *orphan, pid, SliceState::lost, 0);
       }
-      std::this_thread::yield();
     }
-    for (std::thread& each : workers_) each.join();
+    if (rewind_to_pending(view(), record->epoch, record->slices)) ring(*view().control);
+    announce_if_complete(view(), record->epoch, record->slices);
   }
-
-  void bury(int index) {
-    workers_[static_cast<std::size_t>(index)].join();  // in the place of the kernel's notice
-    ++deaths_;
-    const auto record = view_.control->launch.record();
-    WorkerSlot& slot = view_.slots[index];
-    if (record) {
-      const pid_t pid = slot.pid.load();
-      if (const auto orphan = settle_dead_worker(view_, slot, pid, record->epoch)) {
-        if (orphan->attempts < 3) {
-          make_pending(view_, record->epoch, *orphan, orphan->attempts);
-        } else {
-          make_final(view_, record->epoch, *orphan, pid, SliceState::lost, 0);
-        }
-      }
-      if (rewind_to_pending(view_, record->epoch, record->slices)) ring(*view_.control);
-      announce_if_complete(view_, record->epoch, record->slices);
-    }
-    start(index);
-  }
-
-  ControlMemory memory_{worker_count};
-  const ControlView view_ = memory_.view();
-  std::mt19937 random_;
-  int next_pid_ = 0;
-  std::atomic<int> deaths_{0};
-  std::vector<std::thread> workers_;
-  std::vector<std::atomic<bool>> ended_;
-  std::thread template_;
 };
 
 TEST(LaunchProtocol, EverySliceIsDoneOrLostWhateverDies) {

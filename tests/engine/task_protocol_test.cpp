@@ -1,5 +1,4 @@
-// The protocol of tasks with threads in the place of processes, so that the thread sanitizer can see all sides: one
-// parent, one template, workers that may "die" with a task in their hands.
+// The protocol of tasks, by threads: workers may "die" with a task in their hands.
 
 #include <atomic>
 #include <cstring>
@@ -10,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "pool/control_memory.hpp"
 #include "pool/task_table.hpp"
+#include "protocol_machine.hpp"
 #include "support.hpp"
 
 namespace runrig::detail {
@@ -27,62 +26,55 @@ std::vector<std::byte> answer_of(std::uint64_t number) {
   return bytes;
 }
 
-class Machine {
+class Machine final : public test::ProtocolMachine {
  public:
-  explicit Machine(unsigned seed) : random_(seed), ended_(worker_count) {
-    workers_.resize(worker_count);
-    for (int i = 0; i < worker_count; ++i) start(i);
-    template_ = std::thread([this] { watch(); });
+  explicit Machine(unsigned seed) : ProtocolMachine(worker_count, seed) {
     for (std::uint32_t number = 0; number < task_slots; ++number) free_.push_back(number);
+    begin();
   }
-  ~Machine() {
-    view_.control->stopping.store(1);
-    ring(*view_.control);
-    template_.join();
-  }
+  ~Machine() { end(); }
 
   // Sends tasks and takes answers until `count` have ended.
   void run(std::uint64_t count) {
     std::uint64_t sent = 0;
     std::uint64_t ended = 0;
     while (ended < count) {
-      const std::uint32_t seen = view_.control->progress.load(std::memory_order_acquire);
+      const std::uint32_t seen = view().control->progress.load(std::memory_order_acquire);
       while (sent < count && !free_.empty() && free_.size() > task_slots - 200) send(sent++);
       const std::uint64_t taken = drain();
       ended += taken;
       // Woken for each: who sleeps and whom it wakes is not looked at here, only that nothing is lost.
-      view_.tasks.control->wake_at.store(view_.tasks.control->finished.load());
-      view_.tasks.control->parent_sleeps.store(1);
-      if (taken == 0) (void)futex_wait(view_.control->progress, seen, Deadline::after(std::chrono::milliseconds(1)));
+      view().tasks.control->wake_at.store(view().tasks.control->finished.load());
+      view().tasks.control->parent_sleeps.store(1);
+      if (taken == 0) (void)futex_wait(view().control->progress, seen, Deadline::after(std::chrono::milliseconds(1)));
     }
   }
-  [[nodiscard]] int deaths() const { return deaths_; }
   [[nodiscard]] std::uint64_t lost() const { return lost_; }
 
  private:
   void send(std::uint64_t number) {
     const std::uint32_t index = free_.front();
     free_.pop_front();
-    TaskSlot& slot = view_.tasks.slots[index];
+    TaskSlot& slot = view().tasks.slots[index];
     const auto former = SliceWord::unpack(slot.word.load(std::memory_order_relaxed));
     std::memcpy(slot.call.data(), &number, sizeof number);
     slot.call_bytes = slot.call.data();
     slot.argument_bytes = sizeof number;
     slot.closure_bytes = 0;
     slot.retries = 2;
-    TaskQueue& fresh = view_.tasks.control->fresh;
+    TaskQueue& fresh = view().tasks.control->fresh;
     slot.place.store(fresh.tail(), std::memory_order_relaxed);
     slot.word.store(SliceWord{former.epoch + 1, SliceState::pending, 0, 0}.pack(), std::memory_order_release);
     expected_[index] = number;
     in_use_[index] = former.epoch + 1;
     ASSERT_TRUE(fresh.push({former.epoch + 1, index}));
-    ring_one(view_);
+    ring_one(view());
   }
 
   std::uint64_t drain() {
     std::uint64_t taken = 0;
     for (std::size_t worker = 0; worker < worker_count; ++worker) {
-      TaskLine& line = view_.tasks.lines[worker];
+      TaskLine& line = view().tasks.lines[worker];
       const std::uint32_t tail = line.finished_tail.load(std::memory_order_acquire);
       for (; heads_[worker] != tail; ++heads_[worker]) {
         const auto entry = EpochWord::unpack(line.finished[heads_[worker] % TaskLine::finished_capacity].load());
@@ -93,7 +85,7 @@ class Machine {
   }
 
   std::uint64_t take(std::uint32_t index) {
-    const TaskSlot& slot = view_.tasks.slots[index];
+    const TaskSlot& slot = view().tasks.slots[index];
     const SliceWord word = SliceWord::unpack(slot.word.load(std::memory_order_acquire));
     EXPECT_TRUE(is_final(word.state));
     if (slot.answer_kind == AnswerKind::death) {
@@ -104,11 +96,11 @@ class Machine {
       EXPECT_EQ(slot.answer_bytes, right.size());
       const bool outside = slot.answer_bytes > inline_result_bytes;
       const std::byte* const bytes =
-          outside ? view_.tasks.region(slot.answer_worker) + slot.answer_place % view_.tasks.region_bytes
+          outside ? view().tasks.region(slot.answer_worker) + slot.answer_place % view().tasks.region_bytes
                   : slot.answer.data();
       EXPECT_EQ(std::memcmp(bytes, right.data(), right.size()), 0) << expected_[index];
       if (outside) {
-        TaskLine& line = view_.tasks.lines[slot.answer_worker];
+        TaskLine& line = view().tasks.lines[slot.answer_worker];
         line.region_head.store(slot.answer_place + (slot.answer_bytes + cache_line - 1) / cache_line * cache_line,
                                std::memory_order_release);
       }
@@ -118,76 +110,42 @@ class Machine {
     return 1;
   }
 
-  void start(int index) {
-    const pid_t pid = 1000 + next_pid_++;
-    ended_[static_cast<std::size_t>(index)].store(false);
-    view_.slots[index].pid.store(pid);
-    const auto seed = static_cast<unsigned>(random_());
-    workers_[static_cast<std::size_t>(index)] = std::thread([this, index, pid, seed] {
-      work(index, pid, seed);
-      ended_[static_cast<std::size_t>(index)].store(true);
-    });
-  }
-
-  void work(int index, pid_t pid, unsigned seed) {
-    std::mt19937 random(seed);
+  void work(int index, pid_t pid, std::mt19937& random) override {
     for (;;) {
-      const std::uint32_t seen = view_.control->bell.load(std::memory_order_acquire);
-      if (view_.control->stopping.load() != 0) return;
+      const std::uint32_t seen = view().control->bell.load(std::memory_order_acquire);
+      if (stopping()) return;
       // Dies with a number that it took, but did not claim.
-      if (random() % 200 == 0 && view_.tasks.control->fresh.pop()) return;
-      while (const auto claimed = claim_task(view_, view_.tasks.lines[index], pid)) {
+      if (random() % 200 == 0 && view().tasks.control->fresh.pop()) return;
+      while (const auto claimed = claim_task(view(), view().tasks.lines[index], pid)) {
         if (random() % 100 == 0) return;  // before its work
-        TaskSlot& slot = view_.tasks.slots[claimed->slot];
+        TaskSlot& slot = view().tasks.slots[claimed->slot];
         std::uint64_t number = 0;
         std::memcpy(&number, slot.call_bytes, sizeof number);
-        if (!place_answer(view_, index, slot, AnswerKind::value, answer_of(number))) return;
+        if (!place_answer(view(), index, slot, AnswerKind::value, answer_of(number))) return;
         if (random() % 100 == 0) return;  // with an answer that nobody was told of
-        finish_task(view_, index, *claimed, SliceState::done, pid);
+        finish_task(view(), index, *claimed, SliceState::done, pid);
         if (random() % 200 == 0) return;
       }
-      sleep_until_rung(view_, index, seen);
+      sleep_until_rung(view(), index, seen);
     }
   }
 
-  void watch() {
-    while (view_.control->stopping.load() == 0) {
-      for (int index = 0; index < worker_count; ++index) {
-        if (ended_[static_cast<std::size_t>(index)].load() && view_.control->stopping.load() == 0) bury(index);
-      }
-      std::this_thread::yield();
-    }
-    for (std::thread& each : workers_) each.join();
-  }
-
-  void bury(int index) {
-    workers_[static_cast<std::size_t>(index)].join();  // in the place of the kernel's notice
-    ++deaths_;
-    const pid_t pid = view_.slots[index].pid.load();
-    if (const auto orphan = settle_dead_task(view_, index, pid)) {
-      if (orphan->attempts <= view_.tasks.slots[orphan->slot].retries) {
-        make_task_pending(view_, *orphan);
-        view_.tasks.lines[index].intent.store(0);
+  void settle(int index, pid_t pid) override {
+    if (const auto orphan = settle_dead_task(view(), index, pid)) {
+      if (orphan->attempts <= view().tasks.slots[orphan->slot].retries) {
+        make_task_pending(view(), *orphan);
+        view().tasks.lines[index].intent.store(0);
       } else {
-        make_task_lost(view_, index, *orphan, pid, {}, "was killed");
+        make_task_lost(view(), index, *orphan, pid, {}, "was killed");
       }
     }
-    (void)finder_.offer_again(view_);
-    if (tasks_waiting(*view_.tasks.control)) ring(*view_.control);
-    report_progress(*view_.control);
-    start(index);
+    (void)finder_.offer_again(view());
+    if (tasks_waiting(*view().tasks.control)) ring(*view().control);
+    report_progress(*view().control);
   }
 
-  ControlMemory memory_{worker_count};
-  const ControlView view_ = memory_.view();
-  std::mt19937 random_;
-  int next_pid_ = 0;
-  std::atomic<int> deaths_{0};
   std::uint64_t lost_ = 0;
   LostTaskFinder finder_;
-  std::vector<std::thread> workers_;
-  std::vector<std::atomic<bool>> ended_;
-  std::thread template_;
   std::deque<std::uint32_t> free_;
   std::array<std::uint32_t, worker_count> heads_{};
   std::array<std::uint64_t, task_slots> expected_{};
