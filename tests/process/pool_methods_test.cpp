@@ -21,6 +21,9 @@
 #include <vector>
 
 #include "../engine/pool_test_support.hpp"
+#include "../shm/session_support.hpp"
+#include "process/fork_server.hpp"
+#include "process_support.hpp"
 #include "runrig/engine/context.hpp"
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
@@ -241,25 +244,75 @@ TEST_P(PoolMethodsTest, AKilledTemplateIsReplacedInTheMiddleOfALaunch) {
   }
 }
 
+// Of processes that tell what they are by a board.
+bool any_lives(const test::Board& board, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (test::process_lives(board[i])) return true;
+  }
+  return false;
+}
+
+// O1
 TEST_P(PoolMethodsTest, AllProcessesEndWithTheirParent) {
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-  const UniqueFd reading(ends[0]);
-  UniqueFd writing(ends[1]);
+  test::Board board;
+  constexpr std::size_t all = 9;
   test::Child parent([&] {
-    Pool pool(options(3));
-    std::vector<pid_t> all = pool.worker_pids();
-    all.push_back(pool.template_pid());
-    (void)!::write(writing.get(), all.data(), all.size() * sizeof(pid_t));
-    (void)pool.launch(slices(3), [](SliceContext&) { std::this_thread::sleep_for(60s); }).wait(Deadline::after(60s));
+    Pool pool(options(8));
+    const auto workers = pool.worker_pids();
+    ASSERT_EQ(workers.size(), 8U);
+    std::copy(workers.begin(), workers.end(), &board[0]);
+    board[8] = pool.template_pid();
+    const ArenaArray<std::atomic<int>> busy(pool.arena(), 1);
+    auto* const count = busy.data();
+    Launch launch = pool.launch(slices(8), [count](SliceContext&) {
+      ++*count;
+      std::this_thread::sleep_for(60s);
+    });
+    ASSERT_TRUE(test::eventually([&] { return *count == 8; }));
+    board[all] = 1;
+    launch.wait();
   });
-  writing.reset();
-  std::array<pid_t, 4> all{};
-  ASSERT_EQ(::read(reading.get(), all.data(), sizeof all), static_cast<ssize_t>(sizeof all));
+  ASSERT_TRUE(test::eventually([&] { return board[all] == 1; }, 30s));
   parent.signal(SIGKILL);
   EXPECT_EQ(parent.join(), -SIGKILL);
-  EXPECT_TRUE(test::eventually(
-      [&] { return std::none_of(all.begin(), all.end(), [](pid_t pid) { return test::process_lives(pid); }); }, 1s));
+  // One second is the promise; the rest is for a busy machine.
+  EXPECT_TRUE(test::eventually([&] { return !any_lives(board, all); }, 5s));
+}
+
+// O2
+TEST_P(PoolMethodsTest, KilledWithAllThatBelongsToItItLeavesNothingASweepDoesNotRemove) {
+  test::Board board;
+  const std::string own = test::unique_segment_name();
+  const std::string of_worker = test::unique_segment_name();
+  constexpr std::size_t all = 6;
+  test::Child parent([&] {
+    test::leave_session();
+    const auto segment = SharedMemory::create(own, 4096);
+    Pool pool(options(2));
+    board[0] = tracker_pid().value();
+    board[1] = pool.apply(
+        [](std::string name) {
+          (void)SharedMemory::create(name, 4096);  // closing it is not its end
+          return tracker_pid().value();
+        },
+        of_worker);
+    board[2] = detail::fork_server_pid() != 0 ? detail::fork_server_pid() : pool.template_pid();
+    board[3] = pool.template_pid();
+    const auto workers = pool.worker_pids();
+    ASSERT_EQ(workers.size(), 2U);
+    std::copy(workers.begin(), workers.end(), &board[4]);
+    board[all] = 1;
+    test::sleep_long();
+  });
+  ASSERT_TRUE(test::eventually([&] { return board[all] == 1; }, 30s));
+  for (std::size_t i = 0; i < all; ++i) ::kill(static_cast<pid_t>(board[i]), SIGKILL);
+  parent.signal(SIGKILL);
+  EXPECT_EQ(parent.join(), -SIGKILL);
+  EXPECT_TRUE(test::eventually([&] { return !any_lives(board, all); }));
+  EXPECT_TRUE(test::eventually([&] {
+    (void)collect_garbage();
+    return !test::name_exists(own) && !test::name_exists(of_worker);
+  }));
 }
 
 TEST_P(PoolMethodsTest, NothingIsLeftOfAPool) {

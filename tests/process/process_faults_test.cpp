@@ -101,6 +101,22 @@ TEST_P(ProcessFaultsTest, SigchldIgnored_TheStatusIsUnknownAndNothingHangs) {
             0);
 }
 
+TEST_P(ProcessFaultsTest, SigchldWithoutZombies_TheStatusIsUnknownAndNothingHangs) {
+  EXPECT_EQ(test::run_in_child([&] {
+              struct sigaction action {};
+              action.sa_handler = SIG_DFL;
+              action.sa_flags = SA_NOCLDWAIT;
+              ASSERT_EQ(::sigaction(SIGCHLD, &action, nullptr), 0);
+              Process process = make([] { std::exit(3); });
+              process.start();
+              EXPECT_TRUE(process.join(30s));
+              EXPECT_FALSE(process.exit_code_is_known());
+              EXPECT_EQ(process.exit_code(), 255);
+              EXPECT_THAT(active_children(), IsEmpty());
+            }),
+            0);
+}
+
 TEST_P(ProcessFaultsTest, SomebodyElseWaitsForAllChildren_TheStatusIsUnknown) {
   EXPECT_EQ(test::run_in_child([&] {
               Process process = make([] { std::exit(3); });

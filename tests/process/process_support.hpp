@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <new>
 #include <string>
@@ -13,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "processes.hpp"
 #include "runrig/engine/context.hpp"
 #include "runrig/shm/shared_memory.hpp"
 #include "support.hpp"
@@ -91,34 +91,6 @@ class Board {
   SharedMemory memory_;
   std::string name_;
 };
-
-/// False for a process that is gone, or a zombie.
-inline bool process_lives(std::int64_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  if (!std::getline(file, text)) return false;
-  const auto end = text.rfind(')');
-  return end != std::string::npos && end + 2 < text.size() && text[end + 2] != 'Z' && text[end + 2] != 'X';
-}
-
-/// Children of this process, zombies as well.
-inline std::vector<pid_t> own_children() {
-  std::vector<pid_t> children;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::ifstream file(task.path() / "children");
-    for (pid_t pid = 0; file >> pid;) children.push_back(pid);
-  }
-  return children;
-}
-
-inline std::size_t open_descriptors() {
-  std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    (void)entry;
-    ++count;
-  }
-  return count - 1;  // the one that reads the directory
-}
 
 /// Resident memory of this process that it does not share with files, in KiB.
 inline std::size_t own_memory_kib() {
