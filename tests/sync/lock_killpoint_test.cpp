@@ -24,6 +24,7 @@ class LockKillpointTest : public ::testing::Test {
   struct Shared {
     AnyLock lock;
     std::atomic<int> step;
+    std::atomic<bool> begun;  // the victim's role
     // The guarded data: equal except in a critical section.
     std::atomic<int> first;
     std::atomic<int> second;
@@ -64,10 +65,12 @@ class LockKillpointTest : public ::testing::Test {
               -SIGKILL);
   }
 
-  // Another living process that holds or repairs the lock long enough for the others to sleep.
+  // Another living process that holds or repairs the lock long enough for the victim to sleep, mostly. A victim may
+  // take its time to come, on a busy machine or under a sanitizer.
   static void hold_for_a_while(Shared& shared, Start start) {
     const auto say_and_wait = [&] {
       shared.step = 1;
+      (void)test::eventually([&] { return shared.begun.load(); });
       ::usleep(6000);
     };
     if (start == Start::being_repaired) {
@@ -109,6 +112,7 @@ class LockKillpointTest : public ::testing::Test {
     }
     test::Child victim([&] {
       killpoint::arm(point);
+      shared->begun = true;
       role(*shared);
     });
     test::Child bystander([&] { use(*shared, 20, may_poison); });
