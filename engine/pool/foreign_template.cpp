@@ -39,10 +39,7 @@ Object initializer_object(const PoolOptions& options) {
 
 Initializer initializer_from(const Object& object) {
   if (object.is_none()) return {};
-  return Initializer([wire = CallWire::read(object.as_bytes())] {
-    std::vector<std::byte> result;  // nobody waits for it
-    wire.invoke(result);
-  });
+  return Initializer([wire = CallWire::read(object.as_bytes())] { wire.run(); });
 }
 
 Object payload_of(const ForeignTemplateSetup& setup) {

@@ -48,11 +48,17 @@ void CallWire::invoke(std::vector<std::byte>& result) const {
   trampoline.invoke({closure, function ? resolve_function(function) : 0, arguments}, result);
 }
 
+void CallWire::run() const {
+  std::vector<std::byte> no_result;
+  const Trampoline& trampoline = resolve(code);
+  trampoline.invoke({closure, function ? resolve_function(function) : 0, arguments, false}, no_result);
+}
+
 void Call::run_here() const {
   if (!state_) return;
   if (state_->trampoline == nullptr) return state_->run();
-  std::vector<std::byte> result;
-  state_->trampoline->invoke({state_->closure, state_->function, state_->arguments}, result);
+  std::vector<std::byte> no_result;
+  state_->trampoline->invoke({state_->closure, state_->function, state_->arguments, false}, no_result);
 }
 
 CallWire Call::wire() const {

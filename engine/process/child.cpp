@@ -108,9 +108,7 @@ void set_child_signals(std::span<const int> also_ignored) {
   action.sa_handler = SIG_IGN;
   for (const int signal : {SIGINT, SIGQUIT, SIGHUP, SIGPIPE}) ::sigaction(signal, &action, nullptr);
   for (const int signal : also_ignored) ::sigaction(signal, &action, nullptr);
-  sigset_t none;
-  ::sigemptyset(&none);
-  check_code(::pthread_sigmask(SIG_SETMASK, &none, nullptr), "unblock", "signals");
+  unblock_signals();
 }
 
 void set_signals_as_after_exec() {
@@ -123,6 +121,9 @@ void set_signals_as_after_exec() {
     action.sa_handler = SIG_DFL;
     ::sigaction(signal, &action, nullptr);
   }
+}
+
+void unblock_signals() {
   sigset_t none;
   ::sigemptyset(&none);
   check_code(::pthread_sigmask(SIG_SETMASK, &none, nullptr), "unblock", "signals");
@@ -155,8 +156,11 @@ void close_descriptors_except(std::span<const int> kept) {
 }
 
 void detach_stdin() {
-  const UniqueFd null(check_errno(::open("/dev/null", O_RDONLY | O_CLOEXEC), "open", "/dev/null"));
-  check_errno(::dup2(null.get(), 0), "replace", "standard input");
+  const char path[] = "/dev/null";  // on the stack, which a forked child has at hand, unlike the program's constants
+  const int null = check_errno(::open(path, O_RDONLY), "open", path);
+  if (null == STDIN_FILENO) return;  // there was none
+  const UniqueFd closed_here(null);
+  check_errno(::dup2(null, STDIN_FILENO), "replace", "standard input");
 }
 
 void set_process_name(const std::string& name) noexcept { ::prctl(PR_SET_NAME, name.c_str()); }

@@ -55,8 +55,10 @@ class SignalsBlocked {
 /// whole group (SIGINT, SIGQUIT, SIGHUP) and SIGPIPE are ignored. `also_ignored` may add SIGTERM.
 void set_child_signals(std::span<const int> also_ignored);
 /// In a new child: signals as after an exec. No handler of the program is left, what was ignored stays so (but SIGTERM,
-/// by which children are told to end), and all are let through.
+/// by which children are told to end).
 void set_signals_as_after_exec();
+/// All are let through.
+void unblock_signals();
 /// From now on this process is killed (SIGKILL) when the last writing end of a pipe is closed, of which `reading_end`
 /// is another end; at once if it is closed already. No thread, no polling: the kernel sends it. For one pipe per
 /// process. Unlike PR_SET_PDEATHSIG it does not mistake the end of the thread that forked for that of its process.

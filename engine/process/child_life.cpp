@@ -49,9 +49,29 @@ ProcessPtr state_as_told(const Preparation& told) {
 void set_identity(Newborn& newborn) {
   become(newborn.self, newborn.parent_pid, newborn.parent_name);
   set_start_method(newborn.method, Force::yes);
-  set_signals_as_after_exec();
+  // The others come from an exec, this process' own or that of its fork server, which changes no handler.
+  if (newborn.method == StartMethod::fork) set_signals_as_after_exec();
+  unblock_signals();
   if (newborn.lifeline) end_with_pipe(std::move(newborn.lifeline));
   if (::on_exit(leave_with, nullptr) != 0) throw Error(std::errc::not_enough_memory, "register", "exit handler");
+}
+
+void end_each(const std::vector<ProcessPtr>& children) {
+  const auto is_daemon = [](const ProcessPtr& child) {
+    const auto guard = lock_processes();
+    return child->daemon;
+  };
+  for (const auto& child : children) {
+    if (is_daemon(child)) send_signal(child->pidfd, SIGTERM);
+  }
+  const auto deadline = Deadline::after(daemon_grace);
+  for (const auto& child : children) {
+    if (!is_daemon(child)) continue;
+    if (await_end(child, deadline)) continue;
+    send_signal(child->pidfd, SIGKILL);
+    (void)await_end(child, Deadline());
+  }
+  for (const auto& child : children) (void)await_end(child, Deadline());
 }
 
 }  // namespace
@@ -89,21 +109,7 @@ void live_as_told(const Preparation& told, std::vector<UniqueFd> descriptors) {
 
 void end_children() {
   const auto children = living_children();
-  const auto is_daemon = [](const ProcessPtr& child) {
-    const auto guard = lock_processes();
-    return child->daemon;
-  };
-  for (const auto& child : children) {
-    if (is_daemon(child)) send_signal(child->pidfd, SIGTERM);
-  }
-  const auto deadline = Deadline::after(daemon_grace);
-  for (const auto& child : children) {
-    if (!is_daemon(child)) continue;
-    if (await_end(child, deadline)) continue;
-    send_signal(child->pidfd, SIGKILL);
-    (void)await_end(child, Deadline());
-  }
-  for (const auto& child : children) (void)await_end(child, Deadline());
+  if (!children.empty()) end_each(children);
   stop_fork_server();
 }
 

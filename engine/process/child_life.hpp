@@ -3,7 +3,7 @@
 #include <sys/types.h>
 
 #include <functional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "preparation.hpp"
@@ -17,10 +17,14 @@ struct Newborn {
   ProcessPtr self;
   StartMethod method = StartMethod::fork;
   pid_t parent_pid = 0;
-  std::string parent_name;
-  UniqueFd lifeline;  ///< of its parent, if it is to end with it
+  std::string_view parent_name;  ///< as for become()
+  UniqueFd lifeline;             ///< of its parent, if it is to end with it
 };
 
+/// All of this, up to the call of `body`, is what the start of each process costs: in the copy of a process each page
+/// that is written to is copied first, and each one that is only read is at least looked up; so nothing is allocated,
+/// and no code is passed through that has nothing to do.
+///
 /// Takes on that identity, with signals and standard input in order; runs `body`; leaves with 0, or with 1 and a line
 /// on stderr if it throws. exit() in it leaves with its code, without the exit handlers that were inherited.
 [[noreturn]] void live(Newborn newborn, const std::function<void()>& body);

@@ -18,6 +18,7 @@ class CodeTable {
  public:
   static void add(CodeEntry& entry);
   static void remove(CodeEntry& entry) noexcept;
+  static void prepare();
   static const CodeEntry* find(const CodeRef& code, CodeKind kind);
   static CodeRef name(std::uintptr_t address, bool function);
   static const Module* module(const ModuleId& id);
@@ -38,6 +39,7 @@ class CodeTable {
     std::uint64_t changes = 0;  // when it was made
   };
   static Index& index();
+  static Index& complete_index();
   static void rebuild(Index& index);
   static void guard_forks();
 
@@ -116,10 +118,20 @@ void CodeTable::rebuild(Index& index) {
   index.changes = changes_;
 }
 
-const CodeEntry* CodeTable::find(const CodeRef& code, CodeKind kind) {
-  const std::lock_guard guard(mutex_);
+CodeTable::Index& CodeTable::complete_index() {
   Index& known = index();
   if (known.changes != changes_) rebuild(known);
+  return known;
+}
+
+void CodeTable::prepare() {
+  const std::lock_guard guard(mutex_);
+  (void)complete_index();
+}
+
+const CodeEntry* CodeTable::find(const CodeRef& code, CodeKind kind) {
+  const std::lock_guard guard(mutex_);
+  const Index& known = complete_index();
   const auto found = known.entries.find(code);
   return found == known.entries.end() || found->second->kind() != kind ? nullptr : found->second;
 }
@@ -150,6 +162,8 @@ CodeRef CodeEntry::code() const {
   }
   return code;
 }
+
+void prepare_to_find_code() { CodeTable::prepare(); }
 
 const CodeEntry& find_code(const CodeRef& code, CodeKind kind) {
   const CodeEntry* entry = CodeTable::find(code, kind);

@@ -36,6 +36,13 @@ class Server {
   [[nodiscard]] bool lives() const;
   /// Waits for its end, which follows that of the connection, and takes its status.
   void stop() noexcept;
+  /// In a forked child: it is the parent's, who would not see its end while somebody else has the connection. The rest
+  /// is left for later, since most children never need a server.
+  void abandon() noexcept {
+    socket_.reset();
+    process_.pidfd.reset();
+  }
+  [[nodiscard]] bool abandoned() const noexcept { return !socket_; }
 
  private:
   enum class Outcome { forked, server_died };
@@ -167,8 +174,7 @@ Connection* make_connection() {
   auto* const made = new Connection;
   add_fork_hooks([] { connection().mutex.lock(); }, [] { connection().mutex.unlock(); },
                  [] {
-                   // The server is the parent's; while a child has a copy of the connection, it would not see its end.
-                   connection().server.reset();
+                   if (connection().server) connection().server->abandon();
                    server_pid.store(0, std::memory_order_relaxed);
                    connection().mutex.unlock();
                  });
@@ -186,6 +192,7 @@ NewProcess start_by_server(Preparation told, std::span<const int> descriptors) {
   }
   Connection& all = connection();
   const std::lock_guard guard(all.mutex);
+  if (all.server && all.server->abandoned()) all.server.reset();
   for (int attempt = 0; attempt < most_attempts; ++attempt) {
     if (all.server && !all.server->lives()) {
       all.server->stop();

@@ -2,6 +2,7 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -19,6 +20,7 @@
 #include "passed_descriptors.hpp"
 #include "preparation.hpp"
 #include "process_state.hpp"
+#include "runrig/engine/code.hpp"
 #include "runrig/shm/mapping.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/fork_hooks.hpp"
@@ -89,6 +91,8 @@ class ServerProcess {
         memory_(Mapping::map(descriptors.at(1).get(), 0, server_page_bytes, Access::read_write, "fork server")),
         page_(*reinterpret_cast<ServerPage*>(memory_.writable_bytes().data())) {
     descriptors.clear();
+    // The children need no copy of it, and so none is made.
+    check_errno(::madvise(&page_, server_page_bytes, MADV_DONTFORK), "map", "fork server");
     if (::getppid() != parent) ::_exit(0);  // gone already, and the number may be another's by now
   }
   [[noreturn]] void run();
@@ -100,6 +104,7 @@ class ServerProcess {
   void answer(int code);
 
   const ThreadPlaces places_ = ThreadPlaces::find();
+  const std::string name_of_children_ = program_file_name();
   UniqueFd parent_;
   UniqueFd socket_;
   Mapping memory_;
@@ -145,7 +150,7 @@ void ServerProcess::answer(int code) {
 void ServerProcess::become_child(ReceivedMessage request) {
   socket_.reset();
   parent_.reset();
-  set_process_name(program_file_name());
+  set_process_name(name_of_children_);
   ServerRequest head;
   Preparation told;
   auto& given = request.descriptors;
@@ -182,7 +187,6 @@ void ServerProcess::become_child(ReceivedMessage request) {
     ::_exit(1);
   }
   given.erase(given.begin(), given.begin() + static_cast<std::ptrdiff_t>(taken));
-  memory_.reset();
   live_as_told(told, std::move(given));
 }
 
@@ -200,7 +204,9 @@ void run_fork_server(pid_t parent, std::vector<UniqueFd> descriptors) {
       const UniqueFd null(check_errno(::open("/dev/null", O_WRONLY | O_CLOEXEC), "open", "/dev/null"));
       check_errno(::dup2(null.get(), STDOUT_FILENO), "replace", "standard output");
     }
-    (void)this_process();  // made here, and not in each child
+    // Made here, and not in each child:
+    (void)this_process();
+    prepare_to_find_code();
     ServerProcess(parent, std::move(descriptors)).run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "runrig: fork server: %s\n", error.what());

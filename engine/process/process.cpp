@@ -28,8 +28,7 @@ constinit thread_local bool made_as_this_process = false;
 
 // Runs in a child that was told what to do.
 const ChildEntry call_entry("process.call", [](ChildInput&& input) {
-  std::vector<std::byte> result;  // nobody waits for it
-  CallWire::read(input.payload).invoke(result);
+  CallWire::read(input.payload).run();  // nobody waits for a result
 });
 
 [[noreturn]] void refuse(std::string_view attempted, const ProcessState& state, std::string_view why) {

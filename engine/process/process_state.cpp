@@ -93,19 +93,20 @@ ProcessPtr make_child_state() {
   return child;
 }
 
-void become(ProcessPtr self, pid_t parent_pid, const std::string& parent_name) {
-  auto parent = std::make_shared<ProcessState>();
-  parent->name = parent_name;
-  parent->pid = parent_pid;
-  parent->is_parent = true;
-  parent->phase = Phase::started;
-  parent->creator = ::getpid();
-  // The former ones are released after the mutex, which their destructors take.
+void become(ProcessPtr self, pid_t parent_pid, std::string_view parent_name) {
+  const pid_t pid = ::getpid();
+  ProcessPtr grandparent;  // released after the mutex, which its destructor takes
   const auto guard = lock_processes();
-  self->phase = Phase::started;
-  self->pid = ::getpid();
-  self.swap(household().self);
-  parent.swap(household().parent);
+  Household& all = household();
+  grandparent = std::exchange(all.parent, std::exchange(all.self, std::move(self)));
+  if (!parent_name.empty()) all.parent->name = parent_name;
+  all.parent->pid = parent_pid;
+  all.parent->is_parent = true;
+  all.parent->phase = Phase::started;
+  all.parent->creator = pid;
+  all.parent->method.reset();
+  all.self->phase = Phase::started;
+  all.self->pid = pid;
 }
 
 void list_child(const ProcessPtr& child, pid_t pid, UniqueFd pidfd) {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "child.hpp"
@@ -55,8 +56,10 @@ using ProcessPtr = std::shared_ptr<ProcessState>;
 [[nodiscard]] ProcessPtr parent_of_this_process();
 /// A child to be made, named by its number, with the key of this process. Each call counts one more.
 [[nodiscard]] ProcessPtr make_child_state();
-/// In a new child: it is `self` from now on.
-void become(ProcessPtr self, pid_t parent_pid, const std::string& parent_name);
+/// In a new child: it is `self` from now on, and what this_process() was becomes its parent, so that nothing has to be
+/// allocated or freed (in a copy of a process that would cost copies of pages, too). `parent_name`: if it is not what
+/// it was called as this_process().
+void become(ProcessPtr self, pid_t parent_pid, std::string_view parent_name = {});
 
 /// Makes a started process one of the children, until it is unlisted. Its pidfd is set. (In forked children the list is
 /// empty, and the pidfds of those that were in it are closed.)

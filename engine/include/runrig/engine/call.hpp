@@ -27,11 +27,13 @@ struct InvokeInput {
   std::span<const std::byte> closure;  ///< the callable's bytes; empty for a function pointer and for no captures
   std::uintptr_t function = 0;         ///< for a function pointer: its address in this process
   std::span<const std::byte> arguments;
+  bool result_wanted = true;
 };
 
-/// Decodes the arguments, calls, and appends one pickle of the result (None for void) to `result`. What the callable
-/// throws comes out, as does FormatError for bytes that are not what they should be; `result` then holds no part of
-/// a pickle.
+/// Decodes the arguments, calls, and appends one pickle of the result (None for void) to `result`, if it is wanted;
+/// what is not wanted is not even encoded, so that a new process which is all one call does little else. What the
+/// callable throws comes out, as does FormatError for bytes that are not what they should be; `result` then holds no
+/// part of a pickle.
 using Invoke = void (*)(const InvokeInput& input, std::vector<std::byte>& result);
 
 /// The code for calls of one kind of callable with arguments of given types.
@@ -54,6 +56,9 @@ inline constexpr bool has_closure = !is_function_pointer<F> && !std::is_empty_v<
 
 /// What a pickle of None is, in protocol 5: the result of a function that returns nothing.
 inline constexpr std::array<std::byte, 4> none_pickle = {std::byte{0x80}, std::byte{5}, std::byte{'N'}, std::byte{'.'}};
+
+inline constexpr std::array<std::byte, 4> no_arguments_pickle = {std::byte{0x80}, std::byte{5}, std::byte{')'},
+                                                                 std::byte{'.'}};
 
 /// What `f(args...)` gives in the process that runs it.
 template <class F, class... Args>
@@ -99,14 +104,28 @@ F callable_from(const InvokeInput& input) {
   }
 }
 
+template <class... Args>
+auto arguments_from(const InvokeInput& input) {
+  if constexpr (sizeof...(Args) == 0) {
+    // Compared with what they are rather than decoded: a few instructions, and of many new processes all there is.
+    if (input.arguments.size() == no_arguments_pickle.size() &&
+        std::equal(no_arguments_pickle.begin(), no_arguments_pickle.end(), input.arguments.begin())) {
+      return std::tuple<>();
+    }
+  }
+  return pickle::decode_tuple<Args...>(input.arguments);
+}
+
 template <class F, class... Args>
 void invoke_call(const InvokeInput& input, std::vector<std::byte>& result) {
   F callable = callable_from<F>(input);
-  auto arguments = pickle::decode_tuple<Args...>(input.arguments);
+  auto arguments = arguments_from<Args...>(input);
   const auto call = [&](auto&&... each) -> decltype(auto) {
     return std::invoke(callable, std::forward<decltype(each)>(each)...);
   };
-  if constexpr (std::is_void_v<CallResult<F, Args...>>) {
+  if (!input.result_wanted) {
+    (void)std::apply(call, std::move(arguments));
+  } else if constexpr (std::is_void_v<CallResult<F, Args...>>) {
     std::apply(call, std::move(arguments));
     result.insert(result.end(), none_pickle.begin(), none_pickle.end());
   } else {
@@ -163,6 +182,8 @@ struct CallWire {
   [[nodiscard]] static CallWire read(std::span<const std::byte> bytes);
   /// Finds the code in this process and calls it; see Invoke.
   void invoke(std::vector<std::byte>& result) const;
+  /// The same for a call whose result nobody waits for.
+  void run() const;
 };
 
 /// How the memory of the process that will run a call relates to this one's.

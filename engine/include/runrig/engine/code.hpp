@@ -71,6 +71,9 @@ class CodeRegistration {
 /// the module is missing (not loaded yet in this process, or of another build). Any thread; some 50 ns.
 [[nodiscard]] const CodeEntry& find_code(const CodeRef& code, CodeKind kind);
 
+/// Does now what the first search would have to do: for a process whose copies will search.
+void prepare_to_find_code();
+
 /// The name of a function, for plain function pointers as callables. Throws std::logic_error if the address is not in
 /// an executable segment of a module (generated code, for one).
 [[nodiscard]] CodeRef function_ref(std::uintptr_t function);
