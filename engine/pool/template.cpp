@@ -113,6 +113,8 @@ class Template {
   Control& control_;
   std::vector<Watched> watched_;
   const UniqueFd parent_;
+  // Found out once: to read the limits of the machine takes longer than the rest of a worker's start.
+  const bool spins_ = setup_.view.control->workers <= usable_cpu_count();
   std::uint64_t oom_kills_;
   std::int64_t stopped_ns_ = 0;
   int failed_forks_ = 0;
@@ -163,7 +165,7 @@ bool Template::start(int index) {
   if (pid == 0) {
     slot.pid.store(static_cast<std::int32_t>(::getpid()), std::memory_order_relaxed);
     run_worker({view_, index, template_pid, setup_.alive_fd, setup_.options, setup_.foreign, setup_.parent_pid,
-                setup_.parent_name});
+                setup_.parent_name, spins_});
   }
   if (pid == -1) {
     slot.phase.store(WorkerPhase::none, std::memory_order_relaxed);

@@ -16,6 +16,7 @@
 #include <exception>
 #include <fstream>
 #include <new>
+#include <string_view>
 #include <vector>
 
 #include "../process/child.hpp"
@@ -25,6 +26,7 @@
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
+#include "runrig/sync/unique_fd.hpp"
 #include "segments.hpp"
 #include "task_errors.hpp"
 #include "task_table.hpp"
@@ -39,6 +41,13 @@ bool is_worker = false;
 // exit() in a body would run the exit handlers that this process inherited, and they would flush the files of the
 // parent (HDF5's would destroy them). Handlers run in the reverse order of their registration: ours is the first.
 void leave_at_once(int status, void* /*unused*/) { ::_exit(status); }
+
+// When memory runs out, a worker goes before its parent. Raising one's own is always allowed, and no more than a wish.
+void prefer_for_out_of_memory() {
+  constexpr std::string_view score = "500";
+  const UniqueFd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (file && ::write(file.get(), score.data(), score.size()) == -1) return;
+}
 
 void limit_private_memory(std::size_t bytes) {
   if (bytes == 0) return;
@@ -82,9 +91,7 @@ void prepare_process(const WorkerSetup& setup) {
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
   }
-  // When memory runs out, a worker goes before its parent. Raising one's own is always allowed, and no more than a
-  // wish.
-  std::ofstream("/proc/self/oom_score_adj") << 500;
+  prefer_for_out_of_memory();
   limit_private_memory(setup.options->worker_data_limit_bytes);
 }
 
@@ -198,7 +205,7 @@ void run_worker(const WorkerSetup& setup) {
   state.segments = &segments;
   state.foreign = setup.foreign;
   state.tasks_left = setup.options->max_tasks_per_child;
-  state.spins = state.view.control->workers <= usable_cpu_count();
+  state.spins = setup.spins;
   Control& control = *state.view.control;
   // Relaxed: nothing goes with it; the template and the parent only look.
   state.slot().phase.store(WorkerPhase::ready, std::memory_order_relaxed);

@@ -50,6 +50,7 @@ struct WorkerSetup {
   ForeignCode* foreign = nullptr;
   pid_t owner_pid = 0;  ///< the pool's process, which is the workers' parent_process()
   std::string owner_name;
+  bool spins = false;  ///< looks for work for a while before it sleeps
 };
 
 /// The life of a worker, from just after the fork.
