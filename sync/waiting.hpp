@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <chrono>
@@ -13,8 +14,9 @@
 namespace runrig::detail {
 
 /// A kill can cut off the wake-up that follows a change, and nobody is told of a death. So no sleep is longer than
-/// this: then the sleeper looks by itself. The first look comes soon, for who arrives after the death; later ones are
-/// rarer, because a look at a participant's liveness costs 10 µs.
+/// this: then the sleeper looks by itself. The first look comes soon, for who arrives after the death; each sleep after
+/// it is twice as long, because a look at a participant's liveness costs 10 µs. So a death is found in no more time
+/// than the wait has lasted already: a few milliseconds where what is waited for takes that long.
 inline constexpr std::chrono::milliseconds first_look{1};
 inline constexpr std::chrono::milliseconds later_look{50};
 /// Who only tries, in a loop perhaps, must not read /proc each time.
@@ -51,11 +53,13 @@ class Looks {
   /// True if a look is due; the next one is then a later one.
   [[nodiscard]] bool due() {
     if (!next_.passed()) return false;
-    next_ = Deadline::after(later_look);
+    sleep_ = std::min(2 * sleep_, later_look);
+    next_ = Deadline::after(sleep_);
     return true;
   }
 
  private:
+  std::chrono::milliseconds sleep_ = first_look;
   Deadline next_ = Deadline::after(first_look);
 };
 
