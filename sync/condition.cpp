@@ -136,7 +136,10 @@ ConditionVariable::SleepEnd ConditionVariable::sleep(Waiter& me, Deadline deadli
       RUNRIG_KILLPOINT("condition.relocking");
       return SleepEnd::notified;
     }
-    if (deadline.passed()) return cancel(me) ? SleepEnd::timeout : SleepEnd::notified;
+    if (deadline.passed()) {
+      pass_on_from_the_dead(me.key);  // perhaps to us
+      return cancel(me) ? SleepEnd::timeout : SleepEnd::notified;
+    }
     const Deadline until = deadline.sooner(looks.next());
     RUNRIG_KILLPOINT("condition.waiting");
     if (me.slot >= 0) {
@@ -222,8 +225,9 @@ bool ConditionVariable::wake_oldest(std::uint64_t before) noexcept {
     }
     RUNRIG_KILLPOINT("condition.notified");
     if (futex_wake(detail::futex_of(oldest->who), 1) == 1) return true;
-    // It was not asleep: on its way into or out of the sleep, or dead.
-    if (liveness(domains_.identity_in(found, ParticipantKind::thread)) != Liveness::dead) return true;
+    // It was not asleep: on its way into or out of the sleep, as is usual where two take turns, or dead. What a zombie
+    // got those who sleep pass on at their next look; to look closer here would cost each such turn a read of /proc.
+    if (!is_gone(domains_.identity_in(found, ParticipantKind::thread))) return true;
     // Release: pairs with the acquire in claim(). If it fails, another has settled it, and passed it on.
     found = key_in(found) | notified_phase;
     if (!oldest->who.compare_exchange_strong(found, 0, std::memory_order_release, std::memory_order_relaxed)) {

@@ -275,6 +275,11 @@ Liveness liveness(const Identity& who) noexcept {
   return others && !all_threads_exiting(who.id()) ? Liveness::alive : Liveness::dead;
 }
 
+bool is_gone(const Identity& who) noexcept {
+  const Identity me = this_process_identity();
+  return me.domain != 0 && who.domain == me.domain && who.id() != 0 && no_such_id(who.id());
+}
+
 Identity identity_of_process(int pid) noexcept {
   const Identity me = this_process_identity();
   TaskStat stat;

@@ -36,11 +36,11 @@ class Looks;
 /// The caller of notify() should hold the lock: else a waiter that has looked and not yet begun to wait misses it.
 ///
 /// **When somebody dies.** Each waiter is known by name, so a killed one takes no wake-up with it: if it had not been
-/// woken it is passed over, and if it had, but died before it returned from wait(), another gets its wake-up within
-/// 100 ms. If whoever holds *the lock* dies, all who wait get OwnerDied within 100 ms, since the notification that they
-/// wait for may have died with it. Who then repairs the data should notify_all() (Condition::recover() does). Who dies
-/// after unlocking and before notify() is not noticed: wait_for() therefore looks at its predicate once a second at
-/// least, and a plain wait() should have a timeout.
+/// woken it is passed over, at once when its process is gone, and if it had been, or is a zombie, another gets its
+/// wake-up within 100 ms. If whoever holds *the lock* dies, all who wait get OwnerDied within 100 ms, since the
+/// notification that they wait for may have died with it. Who then repairs the data should notify_all()
+/// (Condition::recover() does). Who dies after unlocking and before notify() is not noticed: wait_for() therefore looks
+/// at its predicate once a second at least, and a plain wait() should have a timeout.
 class ConditionVariable {
  public:
   /// How many can wait at a time and be told apart.

@@ -66,6 +66,10 @@ inline constexpr std::uint64_t mark_bits = ~(std::uint64_t{0x1f} << 22);
 /// False only if it is certain that `who` is dead.
 [[nodiscard]] inline bool is_alive(const Identity& who) noexcept { return liveness(who) != Liveness::dead; }
 
+/// True if there certainly is no process or thread of that number any more. Misses the dead that nobody has waited for
+/// yet, and numbers that were given away again, but costs a small part of what liveness() does. Any thread.
+[[nodiscard]] bool is_gone(const Identity& who) noexcept;
+
 /// The identity of another process that lives now, such as a child just forked or a peer named by SO_PEERCRED.
 /// "nobody" if there is no such process, or it is a zombie. The caller makes sure that the pid was not reused
 /// between learning it and this call: an unreaped child cannot be; for others hold a pidfd and test it afterwards.
