@@ -11,11 +11,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/interprocess/sync/interprocess_mutex.hpp>
 #include <mutex>
 #include <new>
 #include <optional>
+#include <vector>
 
 #include "runrig/sync/barrier.hpp"
 #include "runrig/sync/condition.hpp"
@@ -239,9 +241,11 @@ void BM_Meet(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations());
 }
 
-// From SIGKILL of the holder to OwnerDied in a process that has been waiting for it.
+// From SIGKILL of the holder to OwnerDied in a process that has been waiting for it, for about so many milliseconds:
+// anywhere between two of its looks.
 template <class AnyLock>
 void BM_KillToOwnerDied(benchmark::State& state) {
+  std::vector<double> milliseconds;
   for (auto _ : state) {
     struct Guarded {
       AnyLock lock;
@@ -256,7 +260,8 @@ void BM_KillToOwnerDied(benchmark::State& state) {
     });
     while (!guarded->held) ::usleep(100);
     const Child killer([&] {
-      ::usleep(static_cast<useconds_t>(20'000 + 7919 * state.iterations() % 50'000));  // anywhere between two looks
+      const auto shortest = static_cast<useconds_t>(1000 * state.range(0));
+      ::usleep(shortest + static_cast<useconds_t>(7919 * milliseconds.size()) % std::min(shortest, useconds_t{50'000}));
       guarded->killed_at = Clock::now().time_since_epoch().count();
       holder.kill();
     });
@@ -265,9 +270,14 @@ void BM_KillToOwnerDied(benchmark::State& state) {
       state.SkipWithError("took the lock of the dead");
     } catch (const OwnerDied&) {
       const Clock::time_point killed(Clock::duration(guarded->killed_at.load()));
-      state.SetIterationTime(std::chrono::duration<double>(Clock::now() - killed).count());
+      const std::chrono::duration<double> took = Clock::now() - killed;
+      state.SetIterationTime(took.count());
+      milliseconds.push_back(1e3 * took.count());
     }
   }
+  std::sort(milliseconds.begin(), milliseconds.end());
+  state.counters["median_ms"] = milliseconds[milliseconds.size() / 2];
+  state.counters["p99_ms"] = milliseconds[milliseconds.size() * 99 / 100];
 }
 
 BENCHMARK(BM_Alone<Lock>)->Name("alone/runrig::Lock");
@@ -294,14 +304,20 @@ BENCHMARK(BM_Meet<PthreadBarrier>)->Name("meet/pthread_barrier")->UseRealTime();
 // Manual time: only from the kill on; each turn also waits for the waiter to be asleep.
 BENCHMARK(BM_KillToOwnerDied<Lock>)
     ->Name("kill_to_OwnerDied/runrig::Lock")
+    ->ArgName("waited_ms")
+    ->Arg(2)
+    ->Arg(20)
+    ->Arg(200)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond)
-    ->Iterations(30);
+    ->Iterations(100);
 BENCHMARK(BM_KillToOwnerDied<RLock>)
     ->Name("kill_to_OwnerDied/runrig::RLock")
+    ->ArgName("waited_ms")
+    ->Arg(2)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond)
-    ->Iterations(30);
+    ->Iterations(100);
 
 }  // namespace
 }  // namespace runrig

@@ -2,7 +2,6 @@
 // bench/pool_bench.py measures Python's pools the same way.
 #include <benchmark/benchmark.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,11 +10,11 @@
 #include <new>
 #include <numeric>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "futex_round_trip.hpp"
 #include "runrig/engine/pool.hpp"
-#include "runrig/shm/anonymous_memory.hpp"
-#include "runrig/sync/futex.hpp"
 
 namespace runrig {
 namespace {
@@ -25,31 +24,7 @@ constexpr int workers = 2;
 void nothing() {}
 int same(int number) { return number; }
 
-// The limit: two parked processes that wake each other by futex, there and back.
-void BM_FutexRoundTrip(benchmark::State& state) {
-  AnonymousMemory memory = AnonymousMemory::create("bench-futex", 4096);
-  auto* words = new (memory.writable_bytes().data()) std::atomic<std::uint32_t>[2] {};
-  const pid_t child = ::fork();
-  if (child == 0) {
-    for (std::uint32_t turn = 0;; ++turn) {
-      // Acquire and release, here and below: a message there and back, as a task is one.
-      while (words[0].load(std::memory_order_acquire) == turn) futex_wait(words[0], turn, Deadline());
-      if (words[0].load(std::memory_order_relaxed) == UINT32_MAX) ::_exit(0);
-      words[1].store(turn + 1, std::memory_order_release);
-      futex_wake_all(words[1]);
-    }
-  }
-  std::uint32_t turn = 0;
-  for (auto _ : state) {
-    words[0].store(++turn, std::memory_order_release);
-    futex_wake_all(words[0]);
-    while (words[1].load(std::memory_order_acquire) != turn) futex_wait(words[1], turn - 1, Deadline());
-  }
-  words[0].store(UINT32_MAX, std::memory_order_release);
-  futex_wake_all(words[0]);
-  ::waitpid(child, nullptr, 0);
-}
-BENCHMARK(BM_FutexRoundTrip)->UseRealTime();
+BENCHMARK(bench::futex_round_trip)->Name("BM_FutexRoundTrip")->UseRealTime();
 
 void BM_Apply(benchmark::State& state) {
   Pool pool(workers);
@@ -141,6 +116,26 @@ void BM_KillToWorkerLost(benchmark::State& state) {
   state.counters["p99_us"] = times[times.size() * 99 / 100];
 }
 BENCHMARK(BM_KillToWorkerLost)->UseManualTime()->Iterations(300);
+
+// From kill() of the only worker to the result of a task by the one that takes its place.
+void BM_KillToNextResult(benchmark::State& state) {
+  Pool pool(1);
+  std::vector<double> times;
+  pid_t worker = pool.apply([] { return ::getpid(); });
+  for (auto _ : state) {
+    const auto start = Clock::now();
+    ::kill(worker, SIGKILL);
+    const pid_t next = pool.apply([] { return ::getpid(); });
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (std::exchange(worker, next) == next) state.SkipWithError("it was not killed");
+    state.SetIterationTime(seconds);
+    times.push_back(seconds * 1e6);
+  }
+  std::sort(times.begin(), times.end());
+  state.counters["median_us"] = times[times.size() / 2];
+  state.counters["p99_us"] = times[times.size() * 99 / 100];
+}
+BENCHMARK(BM_KillToNextResult)->UseManualTime()->Iterations(300);
 
 }  // namespace
 }  // namespace runrig

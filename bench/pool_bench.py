@@ -1,12 +1,28 @@
 #!/usr/bin/env python3
-"""What bench_pool measures, with Python's own pools and, where it is installed, loky: medians of several turns."""
+"""Tasks that do nothing, in pools of two workers: ours, Python's, and loky's, in one run.
+
+    bench/pool_bench.py build/release/bench/bench_pool [--turns N]
+
+Each turn runs all of them, one after the other, and a bare futex round trip as the limit; what is shown are medians over
+the turns of what one task took. joblib brings loky along; without it (scripts/setup bench installs it for the system's
+Python) that row says so.
+"""
+
+import argparse
 import concurrent.futures
+import json
 import multiprocessing
 import statistics
+import subprocess
+import sys
 import time
 
 WORKERS = 2
-TURNS = 7
+OURS = {  # rows of bench_pool
+    "BM_FutexRoundTrip/real_time": ("futex there and back (the limit)", "apply"),
+    "BM_Apply/real_time": ("runrig::Pool", "apply"),
+    "BM_Map1000/chunk:1/real_time": ("runrig::Pool", "map"),
+}
 
 
 def nothing():
@@ -17,80 +33,113 @@ def same(number):
     return number
 
 
-def median_us(call, count):
-    """The median over the turns of what one of `count` calls took."""
-    times = []
-    for _ in range(TURNS):
-        start = time.perf_counter()
-        call(count)
-        times.append((time.perf_counter() - start) / count * 1e6)
-    return statistics.median(times)
+def microseconds(call, count):
+    """What one of `count` calls took."""
+    begin = time.perf_counter()
+    call(count)
+    return (time.perf_counter() - begin) / count * 1e6
 
 
-def report(name, apply_us, map_us):
-    print(f"{name:32} apply {apply_us:8.1f} us   map of 1000, chunk 1 {map_us:8.2f} us a task", flush=True)
+class Contender:
+    """A pool that runs already, as two functions of a number of tasks: one after the other, and all at once."""
+
+    def __init__(self, name, one_by_one, at_once, count):
+        self.name = name
+        self.one_by_one = one_by_one
+        self.at_once = at_once
+        self.count = count  # of single tasks in a turn: slow ones get few
+
+    def turn(self):
+        return {
+            (self.name, "apply"): microseconds(self.one_by_one, self.count),
+            (self.name, "map"): microseconds(self.at_once, 1000),
+        }
 
 
-def bench_pool():
-    with multiprocessing.get_context("fork").Pool(WORKERS) as pool:
-        pool.map(same, range(100), chunksize=1)
-
-        def apply(count):
-            for _ in range(count):
-                pool.apply(nothing)
-
-        def one_by_one(count):
-            assert pool.map(same, range(count), chunksize=1) == list(range(count))
-
-        report("multiprocessing.Pool", median_us(apply, 500), median_us(one_by_one, 1000))
+def check(results, count):
+    assert list(results) == list(range(count))
 
 
-def bench_executor(name, executor):
-    with executor:
-        list(executor.map(same, range(100)))
-
-        def apply(count):
-            for _ in range(count):
-                executor.submit(nothing).result()
-
-        def one_by_one(count):
-            assert list(executor.map(same, range(count), chunksize=1)) == list(range(count))
-
-        report(name, median_us(apply, 200), median_us(one_by_one, 1000))
+def pool():
+    made = multiprocessing.get_context("fork").Pool(WORKERS)
+    return Contender(
+        "multiprocessing.Pool",
+        lambda count: [made.apply(nothing) for _ in range(count)],
+        lambda count: check(made.map(same, range(count), chunksize=1), count),
+        500,
+    )
 
 
-def bench_joblib():
+def executor(name, made):
+    return Contender(
+        name,
+        lambda count: [made.submit(nothing).result() for _ in range(count)],
+        lambda count: check(made.map(same, range(count), chunksize=1), count),
+        200,
+    )
+
+
+def joblib_contenders():
     try:
         import joblib
+        from joblib.externals import loky
     except ImportError:
-        print("joblib                           is not installed")
-        return
-    with joblib.Parallel(n_jobs=WORKERS, batch_size=1) as parallel:
-        parallel(joblib.delayed(same)(i) for i in range(100))
+        print(f"joblib is not installed for {sys.executable}: no figures of joblib and loky", file=sys.stderr)
+        return []
+    parallel = joblib.Parallel(n_jobs=WORKERS, batch_size=1).__enter__()
+    return [
+        executor(f"loky {loky.__version__}", loky.get_reusable_executor(max_workers=WORKERS)),
+        Contender(
+            f"joblib.Parallel {joblib.__version__}",
+            lambda count: [parallel([joblib.delayed(nothing)()]) for _ in range(count)],
+            lambda count: check(parallel(joblib.delayed(same)(i) for i in range(count)), count),
+            50,
+        ),
+    ]
 
-        def one_by_one(count):
-            assert parallel(joblib.delayed(same)(i) for i in range(count)) == list(range(count))
 
-        def apply(count):
-            for _ in range(count):
-                parallel([joblib.delayed(nothing)()])
+def ours(program):
+    pattern = "|".join(f"^{name}$" for name in OURS)
+    command = [program, f"--benchmark_filter={pattern}", "--benchmark_min_time=0.1", "--benchmark_format=json"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    turn = {}
+    for row in json.loads(output)["benchmarks"]:
+        if row.get("error_occurred"):
+            raise RuntimeError(f"{row['name']}: {row['error_message']}")
+        tasks = 1000 if "Map1000" in row["name"] else 1
+        unit = {"ns": 1e3, "us": 1, "ms": 1e-3}[row["time_unit"]]
+        turn[OURS[row["name"]]] = row["real_time"] / unit / tasks
+    return turn
 
-        report("joblib.Parallel (loky)", median_us(apply, 50), median_us(one_by_one, 1000))
 
-
-def bench_loky():
-    try:
-        import loky
-    except ImportError:
-        print("loky                             is not installed")
-        return
-    bench_executor("loky", loky.get_reusable_executor(max_workers=WORKERS))
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", help="bench_pool of a release build")
+    parser.add_argument("--turns", type=int, default=7)
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("fork")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    contenders = [
+        pool(),
+        executor("ProcessPoolExecutor", concurrent.futures.ProcessPoolExecutor(WORKERS, mp_context=context)),
+        *joblib_contenders(),
+    ]
+    for each in contenders:
+        each.at_once(100)  # its workers run
+    results = {}
+    for _ in range(arguments.turns):
+        for turn in (ours(arguments.program), *(each.turn() for each in contenders)):
+            for key, value in turn.items():
+                results.setdefault(key, []).append(value)
+    medians = {key: statistics.median(values) for key, values in results.items()}
+    print(f"{'Python ' + version + ', 2 workers':36} {'apply, us':>12} {'map of 1000, chunk 1, us a task':>32}")
+    for name in dict.fromkeys(name for name, _ in medians):
+        texts = [f"{medians[name, kind]:.2f}" if (name, kind) in medians else "" for kind in ("apply", "map")]
+        print(f"{name:36} {texts[0]:>12} {texts[1]:>32}")
+    limit = 1.5 * medians["futex there and back (the limit)", "apply"]
+    apply, one = medians["runrig::Pool", "apply"], medians["runrig::Pool", "map"]
+    print(f"apply: {apply / limit:.2f} of the limit (1.5 x futex); map: {one / 2:.2f} of the limit (2 us)")
 
 
 if __name__ == "__main__":
-    bench_pool()
-    context = multiprocessing.get_context("fork")
-    bench_executor("ProcessPoolExecutor",
-                   concurrent.futures.ProcessPoolExecutor(WORKERS, mp_context=context))
-    bench_joblib()
-    bench_loky()
+    main()

@@ -84,12 +84,12 @@ double start_and_join(StartMethod method) {
 
 std::vector<Contender> contenders(const std::string& empty_program) {
   return {
-      {"fork + _exit + waitpid", 100, bare_fork},
-      {"Process, fork", 100, [] { return start_and_join(StartMethod::fork); }},
-      {"Process, forkserver", 100, [] { return start_and_join(StartMethod::forkserver); }},
-      {"posix_spawn, empty static program", 40, [=] { return bare_spawn(empty_program.c_str(), nullptr); }},
-      {"posix_spawn, this program up to main", 40, [] { return bare_spawn("/proc/self/exe", "--nothing"); }},
-      {"Process, spawn", 40, [] { return start_and_join(StartMethod::spawn); }},
+      {"fork + _exit + waitpid", 20, bare_fork},
+      {"Process, fork", 20, [] { return start_and_join(StartMethod::fork); }},
+      {"Process, forkserver", 20, [] { return start_and_join(StartMethod::forkserver); }},
+      {"posix_spawn, empty static program", 8, [=] { return bare_spawn(empty_program.c_str(), nullptr); }},
+      {"posix_spawn, this program up to main", 8, [] { return bare_spawn("/proc/self/exe", "--nothing"); }},
+      {"Process, spawn", 8, [] { return start_and_join(StartMethod::spawn); }},
   };
 }
 
@@ -100,7 +100,10 @@ double percentile(std::vector<double> results, double part) {
 
 int run(int turns, std::string_view only, bool json, const std::string& empty_program) {
   auto all = contenders(empty_program);
-  std::erase_if(all, [&](const Contender& each) { return each.name.find(only) == std::string::npos; });
+  const bool exact = std::any_of(all.begin(), all.end(), [&](const Contender& each) { return each.name == only; });
+  std::erase_if(all, [&](const Contender& each) {
+    return exact ? each.name != only : each.name.find(only) == std::string::npos;
+  });
   for (Contender& each : all) (void)each.measure();  // servers run, pages are there
   for (int turn = 0; turn < turns; ++turn) {
     for (Contender& each : all) {
@@ -122,7 +125,7 @@ int run(int turns, std::string_view only, bool json, const std::string& empty_pr
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--nothing") == 0) ::_exit(0);
   runrig::init(argc, argv);
-  int turns = 10;
+  int turns = 50;
   std::string_view only;
   bool json = false;
   for (int i = 1; i < argc; ++i) {
