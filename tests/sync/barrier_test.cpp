@@ -151,9 +151,10 @@ TEST_F(BarrierTest, Constructor_TimeoutHoldsForEachWaitThatNamesNone) {
   const test::SharedObject<Barrier> barrier(std::in_place, 2, milliseconds(40));
   const auto took = test::duration_of([&] { EXPECT_THROW(barrier->wait(), BrokenBarrier); });
   EXPECT_GE(took, milliseconds(40));
-  EXPECT_LT(took, milliseconds(1500));
+  EXPECT_LT(took, test::slack);
   barrier->reset();
   test::Child other([&] { barrier->wait(std::chrono::seconds(20)); });
+  EXPECT_TRUE(test::eventually([&] { return barrier->n_waiting() == 1; }));
   EXPECT_EQ(other.join(milliseconds(150)), std::nullopt) << "its own timeout holds";
   EXPECT_EQ(barrier->wait(), 1);
   EXPECT_EQ(other.join(), 0);
@@ -162,7 +163,7 @@ TEST_F(BarrierTest, Constructor_TimeoutHoldsForEachWaitThatNamesNone) {
 TEST_F(BarrierTest, Wait_ExtremeTimeoutsAreDefined) {
   for (const double each : test::at_once) {
     const auto took = test::duration_of([&] { EXPECT_THROW(barrier().wait(Seconds(each)), BrokenBarrier) << each; });
-    EXPECT_LT(took, milliseconds(500)) << each;
+    EXPECT_LT(took, test::slack) << each;
     barrier().reset();
     Barrier with_default(2, Seconds(each));
     EXPECT_THROW(with_default.wait(), BrokenBarrier) << each;
