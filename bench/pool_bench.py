@@ -86,9 +86,10 @@ def joblib_contenders():
     except ImportError:
         print(f"joblib is not installed for {sys.executable}: no figures of joblib and loky", file=sys.stderr)
         return []
+    # An executor of its own beside it: the one that loky keeps for all who ask is joblib's.
     parallel = joblib.Parallel(n_jobs=WORKERS, batch_size=1).__enter__()
     return [
-        executor(f"loky {loky.__version__}", loky.get_reusable_executor(max_workers=WORKERS)),
+        executor(f"loky {loky.__version__}", loky.ProcessPoolExecutor(WORKERS)),
         Contender(
             f"joblib.Parallel {joblib.__version__}",
             lambda count: [parallel([joblib.delayed(nothing)()]) for _ in range(count)],
