@@ -33,7 +33,10 @@ constexpr int most_template_restarts = 5;  // without a launch completed in betw
 constexpr int most_layouts = 8;            // new processes in a row that have something where the arena should be
 constexpr milliseconds liveness_check(100);
 constexpr milliseconds last_exits(2000);  // of processes that have been killed
-constexpr milliseconds patience(1000);    // of the thread for callbacks, when the template is dead
+// The same, where the pool ends if they are not gone by then. What was killed dies only when it gets a CPU, which took
+// more than two seconds where fifteen others were ready for each.
+constexpr milliseconds patient_exits(10'000);
+constexpr milliseconds patience(1000);  // of the thread for callbacks, when the template is dead
 
 void check_threads(const PoolOptions& options) {
   if (options.other_threads == OtherThreads::allow) return;
@@ -318,7 +321,7 @@ void PoolState::look_after_template(Garbage& garbage) {
   (void)reap(template_pidfd);
   template_pidfd.reset();
   std::string why = "the process that makes the pool's workers was killed";
-  const bool gone = wait_until_all_gone(last_exits);
+  const bool gone = wait_until_all_gone(patient_exits);
   for (int i = 0; i < view.control->workers; ++i) view.slots[i].pid.store(0, std::memory_order_relaxed);
   if (!gone) {
     why += ", and a process forked by a kernel keeps the rest from being sure to be gone";
