@@ -36,8 +36,10 @@ using namespace std::chrono_literals;
 
 class ProcessFaultsTest : public test::EachStartMethod {};
 
-#ifdef RUNRIG_NIGHTLY
+#if defined(RUNRIG_NIGHTLY)
 constexpr int many = 10'000;
+#elif defined(__SANITIZE_THREAD__)
+constexpr int many = 100;  // each begins with the sanitizer's 100 ms
 #else
 constexpr int many = 1'000;
 #endif
