@@ -1,9 +1,12 @@
 set(engine_kernel_sources kernel/expression_bind.cpp kernel/expression_functions.cpp kernel/expression_literal.cpp
   kernel/expression_parser.cpp kernel/expression_text.cpp kernel/expression_types.cpp kernel/loops_baseline.cpp
   kernel/loops_level.cpp kernel/parallel.cpp kernel/parallel_arena.cpp kernel/parallel_threads.cpp kernel/program.cpp
-  kernel/program_builder.cpp kernel/statistics.cpp kernel/statistics_baseline.cpp)
+  kernel/program_builder.cpp kernel/reduction.cpp kernel/reduction_axes.cpp kernel/reduction_baseline.cpp
+  kernel/reduction_select.cpp
+  kernel/statistics.cpp kernel/statistics_baseline.cpp)
 set(engine_kernel_headers include/runrig/engine/expression.hpp include/runrig/engine/parallel.hpp
-  include/runrig/engine/parallel_detail.hpp include/runrig/engine/statistics.hpp include/runrig/engine/threads.hpp)
+  include/runrig/engine/parallel_detail.hpp include/runrig/engine/quantile.hpp include/runrig/engine/reduction.hpp
+  include/runrig/engine/statistics.hpp include/runrig/engine/threads.hpp)
 
 if(RUNRIG_SANITIZE MATCHES thread)  # see parallel_arena.hpp
   set_source_files_properties(kernel/parallel_arena.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize=thread)
@@ -14,7 +17,8 @@ endif()
 # first elements of a slice by other instructions than the rest.
 set(kernel_loop_options -O3 -fno-math-errno -fno-trapping-math
   $<$<CXX_COMPILER_ID:GNU>:--param=vect-max-peeling-for-alignment=0>)
-set_source_files_properties(kernel/loops_baseline.cpp kernel/statistics_baseline.cpp kernel/statistics.cpp PROPERTIES
+set_source_files_properties(kernel/loops_baseline.cpp kernel/reduction_baseline.cpp
+  kernel/statistics_baseline.cpp kernel/statistics.cpp PROPERTIES
   COMPILE_OPTIONS "${kernel_loop_options}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   # The same loops for wider vectors; which of them run is decided by the machine at run time.
@@ -24,4 +28,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
     COMPILE_OPTIONS "${kernel_loop_options};-mavx2")
   set_source_files_properties(kernel/loops_avx512.cpp kernel/statistics_avx512.cpp PROPERTIES
     COMPILE_OPTIONS "${kernel_loop_options};-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mprefer-vector-width=512")
+  list(APPEND engine_kernel_sources kernel/reduction_avx2.cpp kernel/reduction_avx512.cpp)
+  set_source_files_properties(kernel/reduction_avx2.cpp PROPERTIES
+    COMPILE_OPTIONS "${kernel_loop_options};-mavx2;-mfma")
+  set_source_files_properties(kernel/reduction_avx512.cpp PROPERTIES COMPILE_OPTIONS
+    "${kernel_loop_options};-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mfma;-mprefer-vector-width=512")
 endif()
