@@ -48,6 +48,7 @@ struct CommonOptions {
 void add_info(CLI::App& app, int& exit_code);
 void add_stats(CLI::App& app, int& exit_code);
 void add_map(CLI::App& app, int& exit_code);
+void add_reduce(CLI::App& app, int& exit_code);
 void add_shm(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 

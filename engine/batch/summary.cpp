@@ -231,6 +231,24 @@ class LargeSummary {
 
 Statistics summarize(Session::State& state, const LargeDataset& dataset) { return LargeSummary(state, dataset).run(); }
 
+Statistics summarize_values(DType dtype, const std::byte* values, std::uint64_t elements) {
+  StatisticsTree tree(dtype);
+  for (std::uint64_t first = 0; first < elements; first += statistics_block_elements) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(statistics_block_elements, elements - first));
+    tree.add(summarize_block(dtype, values + first * item_bytes(dtype), count));
+  }
+  return tree.result();
+}
+
+Statistics summarize_small(SliceContext& context, hdf5::Dataset& dataset, const hdf5::Selection& selection) {
+  const DType dtype = dataset.info().type.dtype;
+  const std::uint64_t elements = selection.shape.elements();
+  if (elements == 0) return summarize_values(dtype, nullptr, 0);
+  std::byte* values = context.scratch(static_cast<std::size_t>(elements) * item_bytes(dtype));
+  dataset.read(selection, hdf5::Box::all(selection.shape), values);
+  return summarize_values(dtype, values, elements);
+}
+
 Statistics summarize_constant(DType dtype, std::span<const std::byte> element, std::uint64_t elements) {
   StatisticsTree tree(dtype);
   const std::uint64_t whole = elements / statistics_block_elements;

@@ -23,6 +23,12 @@ struct LargeDataset {
 /// last is reduced. Throws TaskError if it cannot be read; Cancelled.
 [[nodiscard]] Statistics summarize(Session::State& state, const LargeDataset& dataset);
 
+/// The summary of elements in memory.
+[[nodiscard]] Statistics summarize_values(DType dtype, const std::byte* values, std::uint64_t elements);
+/// Summarises a selection that fits a worker's memory, in that worker.
+[[nodiscard]] Statistics summarize_small(SliceContext& context, hdf5::Dataset& dataset,
+                                         const hdf5::Selection& selection);
+
 /// The summary of `elements` copies of one element, with the bits that reading them all would give.
 [[nodiscard]] Statistics summarize_constant(DType dtype, std::span<const std::byte> element, std::uint64_t elements);
 

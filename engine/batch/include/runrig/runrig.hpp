@@ -3,6 +3,7 @@
 /// The whole house. Programs that need one room include its headers by themselves.
 
 #include "runrig/batch/arrays.hpp"
+#include "runrig/batch/reduce.hpp"
 #include "runrig/batch/session.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/channel/transfer.hpp"
@@ -16,6 +17,7 @@
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/process.hpp"
+#include "runrig/engine/reduction.hpp"
 #include "runrig/engine/remote_exception.hpp"
 #include "runrig/engine/start_method.hpp"
 #include "runrig/engine/statistics.hpp"

@@ -1,0 +1,293 @@
+#include "runrig/batch/reduce.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <memory>
+
+#include "encoding.hpp"
+#include "output_job.hpp"
+#include "output_path.hpp"
+#include "reduce_file.hpp"
+#include "reduce_histogram.hpp"
+#include "reduce_large.hpp"
+#include "reduce_scan.hpp"
+#include "runrig/engine/expression.hpp"
+#include "runrig/shm/nd_array.hpp"
+#include "runrig/sync/error.hpp"
+
+namespace runrig::batch {
+namespace {
+
+using pickle::Object;
+
+constexpr std::uint64_t most_bins = std::uint64_t{1} << 20;
+
+// What a reduced dataset is like: that of which it is made, without the axes that are gone.
+hdf5::Selection kept_part(const hdf5::Selection& selection, const ReductionAxes& axes) {
+  hdf5::Selection part = selection;
+  std::size_t kept = 0;
+  for (std::size_t axis = 0; axis < part.rank; ++axis) {
+    if (part.axes[axis].keep && axes.reduced[kept++]) part.axes[axis].keep = false;
+  }
+  part.shape = axes.kept;
+  return part;
+}
+
+/// Makes what the parent has to, of one target.
+class TargetResult {
+ public:
+  TargetResult(Session::State& state, const ReduceRequest& request, const ReduceArgument& argument,
+               const TargetRecord& target)
+      : state_(state),
+        request_(request),
+        argument_(argument),
+        large_(target.large()),
+        reducer_(argument.reducer(large_.info.type.dtype)) {
+    result_.file = target.file;
+    result_.dataset = target.name;
+    result_.dtype = decode_text(target.record->at("dtype"));
+    result_.shape = decode_shape(target.record->at("shape"));
+    if (!large_.info.null_space && !(result_.shape == large_.selection.shape)) {
+      throw FormatError("read the report of", "a worker", "a shape that is not the selection's");
+    }
+    axes_ = argument.resolve(result_.shape);
+    argument.check(axes_, reducer_, result_.file + ":" + result_.dataset);
+    result_.result_dtype = reducer_.result();
+    result_.result_shape = argument.is_histogram() ? Shape{argument.operation.bins} : axes_.kept;
+    state_.progress.bytes += result_.shape.checked_bytes(item_bytes(large_.info.type.dtype)).value_or(0);
+    const Object* const made = target.record->find("result");
+    if (made != nullptr) {
+      take(*target.record, made->as_bytes());
+    } else {
+      make();
+    }
+  }
+
+  ReduceResult in_memory() { return std::move(result_); }
+
+  ReduceResult in_file(PendingOutput& output) {
+    if (argument_.is_histogram()) {
+      write_histogram(state_, result_.values, result_.edges, histogram_edge_dtype(reducer_.elements()), request_.to,
+                      output);
+    } else {
+      write_like_source(output);
+    }
+    result_.values.clear();
+    result_.edges.clear();
+    result_.output = output.final_path();
+    std::error_code ignored;
+    result_.output_bytes = std::filesystem::file_size(output.final_path(), ignored);
+    return std::move(result_);
+  }
+
+ private:
+  void write_like_source(PendingOutput& output) {
+    AnyArray array = AnyArray::create_anonymous(reducer_.result(), axes_.kept);
+    std::memcpy(array.ref().data, result_.values.data(), result_.values.size());
+    const Program copy = Expression::parse("x").bind(std::vector{reducer_.result()});
+    OutputRequest wanted;
+    OutputVariable variable;
+    variable.file = large_.file;
+    variable.dataset = large_.dataset;
+    variable.array = array.handle();
+    variable.selection = kept_part(large_.selection, axes_);
+    variable.dtype = reducer_.result();
+    wanted.spec = hdf5::output_like(large_.info, variable.selection, variable.dtype, result_.notes);
+    wanted.spec.null_space = false;
+    if (large_.info.null_space) wanted.spec = hdf5::OutputSpec{};
+    wanted.spec.dtype = variable.dtype;
+    wanted.spec.shape = axes_.kept;
+    wanted.variables.push_back(std::move(variable));
+    wanted.program = &copy;
+    wanted.dataset = request_.to;
+    if (!large_.info.null_space) wanted.like = 0;
+    wanted.action = "writing " + request_.to;
+    for (auto& each : make_output(state_, wanted, output)) result_.notes.push_back(std::move(each));
+  }
+
+  [[nodiscard]] std::size_t result_bytes() const {
+    return static_cast<std::size_t>(result_.result_shape.elements()) * item_bytes(reducer_.result());
+  }
+
+  // What the worker made.
+  void take(const Object& record, std::span<const std::byte> bytes) {
+    const bool constant = record.find("constant") != nullptr;
+    const std::size_t item = item_bytes(reducer_.result());
+    if (bytes.size() != (constant ? item : result_bytes())) {
+      throw FormatError("read the report of", "a worker", "a result of another size");
+    }
+    result_.values.resize(result_bytes());
+    for (std::size_t i = 0; i < result_.values.size(); i += bytes.size()) {
+      std::memcpy(result_.values.data() + i, bytes.data(), bytes.size());
+    }
+    if (!argument_.is_histogram()) return;
+    const auto edges = record.at("edges").as_bytes();
+    result_.edges.resize(static_cast<std::size_t>(argument_.operation.bins) + 1);
+    if (edges.size() != result_.edges.size() * sizeof(double)) {
+      throw FormatError("read the report of", "a worker", "edges of another number");
+    }
+    std::memcpy(result_.edges.data(), edges.data(), edges.size());
+  }
+
+  void make() {
+    result_.values.resize(result_bytes());
+    if (argument_.is_histogram()) {
+      make_histogram();
+    } else if (argument_.is_quantile()) {
+      quantiles_large(state_, large_, axes_, argument_.operation.quantile, argument_.nan, result_.values.data());
+    } else if (argument_.is_told_by_statistics(axes_)) {
+      result_.values = result_of(summarize(state_, large_), reducer_);
+    } else {
+      reduce_large(state_, large_, axes_, reducer_, result_.values.data());
+    }
+  }
+
+  void make_histogram() {
+    Statistics statistics;
+    statistics.dtype = large_.info.type.dtype;
+    if (!argument_.operation.range) statistics = summarize(state_, large_);
+    result_.edges = edges_of(argument_, statistics, result_.file + ":" + result_.dataset);
+    ScanBody body;
+    body.dtype = large_.info.type.dtype;
+    body.edges = result_.edges;
+    const auto counts = scan(state_, large_, body);
+    std::memcpy(result_.values.data(), counts.data(), result_.values.size());
+  }
+
+  Session::State& state_;
+  const ReduceRequest& request_;
+  const ReduceArgument& argument_;
+  LargeDataset large_;
+  Reducer reducer_;
+  ReductionAxes axes_;
+  ReduceResult result_;
+};
+
+void check_request(const ReduceRequest& request) {
+  const ReduceOperation& operation = request.operation;
+  const auto refuse = [](std::string_view attempted, std::string_view name) {
+    throw Error(std::errc::invalid_argument, attempted, name);
+  };
+  if (request.axes && request.axes->size() > max_rank) {
+    refuse("use so many axes:", std::to_string(request.axes->size()));
+  }
+  const bool place = operation.kind == ReduceOperation::Kind::reduction &&
+                     (operation.reduction == Reduction::argmin || operation.reduction == Reduction::argmax);
+  if (place && request.axes && request.axes->size() != 1) {
+    refuse("use more than one axis, but not all, with", operation.name());
+  }
+  if (operation.kind == ReduceOperation::Kind::histogram && request.axes) refuse("use axes with", operation.name());
+  if (!request.output.empty() && request.datasets.size() != 1) {
+    refuse("name the one dataset that goes to", request.output);
+  }
+}
+
+std::vector<std::unique_ptr<PendingOutput>> open_outputs(const ReduceRequest& request) {
+  std::vector<std::unique_ptr<PendingOutput>> outputs;
+  if (request.output.empty()) return outputs;
+  for (auto& path : plan_outputs(request.output, request.files, request.files)) {
+    outputs.push_back(
+        std::make_unique<PendingOutput>(std::move(path), request.existing == MapRequest::Existing::overwrite));
+  }
+  return outputs;
+}
+
+ReduceArgument argument_of(const ReduceRequest& request, const Session::State& state) {
+  ReduceArgument argument;
+  argument.operation = request.operation;
+  argument.nan = request.nan;
+  argument.all_axes = !request.axes;
+  if (request.axes) {
+    argument.axis_count = request.axes->size();
+    std::copy(request.axes->begin(), request.axes->end(), argument.axes.begin());
+  }
+  argument.max_elements = request.output.empty() ? request.max_elements : std::numeric_limits<std::uint64_t>::max();
+  argument.force_library = state.options.force_library;
+  argument.memory_bytes = state.memory_bytes;
+  argument.bytes_done = &state.bytes_done();
+  return argument;
+}
+
+}  // namespace
+
+ReduceOperation ReduceOperation::parse(std::string_view text) {
+  ReduceOperation operation;
+  const auto fail = [text](const std::string& why) { return FormatError("use the operation", text, why); };
+  const auto colon = text.find(':');
+  const std::string_view word = text.substr(0, colon);
+  const std::string_view value = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+  const char* const end = value.data() + value.size();
+  if (word == "quantile") {
+    operation.kind = Kind::quantile;
+    const auto [stop, error] = std::from_chars(value.data(), end, operation.quantile);
+    const bool inside = operation.quantile >= 0 && operation.quantile <= 1;
+    if (error != std::errc{} || stop != end || !inside) throw fail("write a number from 0 to 1, as quantile:0.9");
+    return operation;
+  }
+  if (word == "histogram") {
+    operation.kind = Kind::histogram;
+    const auto [stop, error] = std::from_chars(value.data(), end, operation.bins);
+    const bool inside = operation.bins >= 1 && operation.bins <= most_bins;
+    if (error != std::errc{} || stop != end || !inside) {
+      throw fail("write a number of bins, at most " + std::to_string(most_bins) + ", as histogram:64");
+    }
+    return operation;
+  }
+  if (text == "median") {
+    operation.kind = Kind::quantile;
+    return operation;
+  }
+  const auto reduction = parse_reduction(text);
+  if (!reduction) {
+    std::string names;
+    for (std::size_t i = 0; i < reduction_count; ++i) {
+      names += std::string(reduction_name(static_cast<Reduction>(i))) + " ";
+    }
+    throw fail("there are " + names + "median quantile:Q histogram:BINS");
+  }
+  operation.reduction = *reduction;
+  return operation;
+}
+
+std::string ReduceOperation::name() const {
+  switch (kind) {
+    case Kind::quantile:
+      return quantile == 0.5 ? "median" : "quantile:" + number_text(quantile);
+    case Kind::histogram:
+      return "histogram:" + std::to_string(bins);
+    case Kind::reduction:
+      break;
+  }
+  return std::string(reduction_name(reduction));
+}
+
+ReduceReport reduce(Session& session, const ReduceRequest& request) {
+  Session::State& state = session.state();
+  check_request(request);
+  auto outputs = open_outputs(request);
+  ReduceReport report;
+  ArenaWriter memory(*state.arena, sizeof(ReduceArgument) + target_bytes(request.datasets));
+  auto* const argument = memory.add<ReduceArgument>(1);
+  *argument = argument_of(request, state);
+  argument->targets = add_targets(memory, request.datasets);
+  state.progress.files += request.files.size();
+  for_each_file(
+      state, request.files, &reduce_file, reinterpret_cast<const std::byte*>(argument), [&](FileResult result) {
+        const std::size_t file = result.file;
+        take_targets(result, request.files[file], request.datasets, report.failures, [&](const TargetRecord& target) {
+          TargetResult made(state, request, *argument, target);
+          report.results.push_back(outputs.empty() ? made.in_memory() : made.in_file(*outputs[file]));
+        });
+        if (!outputs.empty()) outputs[file].reset();  // removes what is not complete
+        ++state.progress.files_done;
+        state.show_progress();
+      });
+  state.show_progress(true);
+  return report;
+}
+
+}  // namespace runrig::batch
