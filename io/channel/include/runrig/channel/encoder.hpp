@@ -75,7 +75,7 @@ class Encoder {
   }
   void put(const std::byte* bytes, std::size_t count) {
     if (count > static_cast<std::size_t>(end_ - at_)) return put_beyond({bytes, count});
-    std::memcpy(at_, bytes, count);
+    if (count > 0) std::memcpy(at_, bytes, count);  // of nothing, `bytes` may be null
     at_ += count;
   }
   template <class T>
