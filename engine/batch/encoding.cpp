@@ -49,7 +49,7 @@ hdf5::StoredType decode_type(const Object& object) {
 Object encode(const hdf5::FilterInfo& filter) {
   std::vector<Object> parameters(filter.parameters.begin(), filter.parameters.end());
   return Object::tuple({filter.id, filter.flags, Object::tuple(std::move(parameters)), encode_text(filter.name),
-                        filter.available, filter.encodable});
+                        filter.available, filter.encodable, filter.fast});
 }
 
 hdf5::FilterInfo decode_filter(const Object& object) {
@@ -60,6 +60,7 @@ hdf5::FilterInfo decode_filter(const Object& object) {
   filter.name = decode_text(object.at(3));
   filter.available = object.at(4).as_bool();
   filter.encodable = object.at(5).as_bool();
+  filter.fast = object.at(6).as_bool();
   return filter;
 }
 

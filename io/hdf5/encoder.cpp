@@ -1,11 +1,10 @@
-#include <libdeflate.h>
-
 #include <algorithm>
 #include <cstring>
-#include <new>
+#include <optional>
 #include <stdexcept>
 
 #include "byte_order.hpp"
+#include "deflater.hpp"
 #include "filters.hpp"
 #include "fletcher32.hpp"
 #include "lzf.hpp"
@@ -16,16 +15,11 @@
 namespace runrig::hdf5 {
 namespace {
 
-using Compressor = std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)>;
-
-Compressor make_compressor(std::span<const FilterInfo> filters) {
+std::optional<detail::Deflater> make_deflater(std::span<const FilterInfo> filters) {
   const auto deflate = std::ranges::find(filters, H5Z_FILTER_DEFLATE, &FilterInfo::id);
-  Compressor compressor(nullptr, &libdeflate_free_compressor);
-  if (deflate == filters.end()) return compressor;
-  const unsigned level = deflate->parameters.empty() ? 6 : std::min(deflate->parameters[0], 9U);
-  compressor.reset(libdeflate_alloc_compressor(static_cast<int>(level)));
-  if (!compressor) throw std::bad_alloc();
-  return compressor;
+  if (deflate == filters.end()) return std::nullopt;
+  if (deflate->fast) return detail::Deflater(detail::Deflater::Fast{});
+  return detail::Deflater(deflate->parameters.empty() ? 6 : deflate->parameters[0]);
 }
 
 }  // namespace
@@ -34,7 +28,7 @@ struct ChunkEncoder::State {
   std::vector<FilterInfo> filters;
   std::size_t item_bytes;
   bool swap;
-  Compressor compressor;
+  std::optional<detail::Deflater> deflater;
   std::vector<std::byte> scratch[2];
 
   std::span<std::byte> other_scratch(std::span<const std::byte> in, std::size_t bytes) {
@@ -47,9 +41,7 @@ struct ChunkEncoder::State {
   std::span<const std::byte> compress(const FilterInfo& filter, std::span<const std::byte> in) {
     if (in.size() < 2) return {};
     const std::span<std::byte> out = other_scratch(in, in.size() - 1);
-    const std::size_t made = filter.id == detail::lzf_id ? detail::lzf_encode(in, out)
-                                                         : libdeflate_zlib_compress(compressor.get(), in.data(),
-                                                                                    in.size(), out.data(), out.size());
+    const std::size_t made = filter.id == detail::lzf_id ? detail::lzf_encode(in, out) : deflater->compress(in, out);
     return out.first(made);
   }
 
@@ -65,8 +57,8 @@ struct ChunkEncoder::State {
 ChunkEncoder::ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_bytes, bool swap) {
   if (!is_native_pipeline(filters)) throw std::logic_error("ChunkEncoder does not know all of these filters");
   if (item_bytes == 0) throw std::logic_error("ChunkEncoder: items have bytes");
-  Compressor compressor = make_compressor(filters);
-  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swap, std::move(compressor), {}});
+  auto deflater = make_deflater(filters);
+  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swap, std::move(deflater), {}});
 }
 ChunkEncoder::ChunkEncoder(ChunkEncoder&&) noexcept = default;
 ChunkEncoder& ChunkEncoder::operator=(ChunkEncoder&&) noexcept = default;
@@ -79,8 +71,7 @@ ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
   Encoded result{chunk, 0};
   if (state.swap && state.item_bytes > 1) {
     const std::span<std::byte> swapped = state.other_scratch(chunk, chunk.size());
-    std::ranges::copy(chunk, swapped.begin());
-    detail::swap_bytes(swapped, state.item_bytes);
+    detail::swap_bytes(chunk, swapped, state.item_bytes);
     result.bytes = swapped;
   }
   for (std::size_t i = 0; i < state.filters.size(); ++i) {

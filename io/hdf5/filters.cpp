@@ -157,6 +157,12 @@ FilterInfo deflate_filter(unsigned level) {
   return {H5Z_FILTER_DEFLATE, H5Z_FLAG_OPTIONAL, {level}, "deflate-" + std::to_string(level), true, true};
 }
 
+FilterInfo deflate_fast_filter() {
+  FilterInfo filter = deflate_filter(1);
+  filter.fast = true;
+  return filter;
+}
+
 FilterInfo fletcher32_filter() { return {H5Z_FILTER_FLETCHER32, H5Z_FLAG_MANDATORY, {}, "fletcher32", true, true}; }
 
 FilterInfo lzf_filter() { return {detail::lzf_id, H5Z_FLAG_OPTIONAL, {}, "lzf", true, true}; }
@@ -175,11 +181,14 @@ std::vector<FilterInfo> parse_filters(std::string_view text) {
       filters.push_back(lzf_filter());
     } else if (part == "deflate" || part == "gzip") {
       filters.push_back(deflate_filter(4));
+    } else if (part == "deflate:fast") {
+      filters.push_back(deflate_fast_filter());
     } else if (part.size() == 9 && part.starts_with("deflate") && (part[7] == ':' || part[7] == '-') &&
                part[8] >= '0' && part[8] <= '9') {
       filters.push_back(deflate_filter(static_cast<unsigned>(part[8] - '0')));
     } else {
-      throw FormatError("use the filter", part, "known are shuffle, deflate:0 to deflate:9, lzf, fletcher32 and none");
+      throw FormatError("use the filter", part,
+                        "known are shuffle, deflate:0 to deflate:9, deflate:fast, lzf, fletcher32 and none");
     }
     if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);

@@ -71,10 +71,10 @@ TEST_P(PipelineTest, DamagedBytesAreAnErrorOrTheTruth) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Filters, PipelineTest,
-                         ::testing::Values("none", "shuffle", "deflate:0", "deflate:4", "shuffle,deflate:9", "lzf",
-                                           "shuffle,lzf", "fletcher32", "fletcher32,deflate:1",
-                                           "shuffle,deflate,fletcher32", "fletcher32,shuffle,deflate:6",
-                                           "deflate:3,shuffle"));
+                         ::testing::Values("none", "shuffle", "deflate:0", "deflate:4", "shuffle,deflate:9",
+                                           "deflate:fast", "shuffle,deflate:fast,fletcher32", "lzf", "shuffle,lzf",
+                                           "fletcher32", "fletcher32,deflate:1", "shuffle,deflate,fletcher32",
+                                           "fletcher32,shuffle,deflate:6", "deflate:3,shuffle"));
 
 TEST(CodecTest, ADeflateBombIsBoundedByTheChunk) {
   const std::vector<FilterInfo> filters{deflate_filter(9)};
@@ -122,6 +122,7 @@ TEST(CodecTest, FilterNamesThatAreNoneAreRefused) {
   EXPECT_THAT(test::thrown_text([] { (void)parse_filters("deflate:1,lzf"); }), ::testing::HasSubstr("at most"));
   EXPECT_TRUE(parse_filters("").empty());
   EXPECT_EQ(parse_filters("deflate:7").at(0).name, "deflate-7");
+  EXPECT_EQ(parse_filters("deflate:fast").at(0).parameters, std::vector<unsigned>{1});
 }
 
 }  // namespace

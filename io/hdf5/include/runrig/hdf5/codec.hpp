@@ -17,6 +17,7 @@ namespace runrig::hdf5 {
 
 [[nodiscard]] FilterInfo shuffle_filter();
 [[nodiscard]] FilterInfo deflate_filter(unsigned level);  ///< 0 to 9; std::logic_error otherwise
+[[nodiscard]] FilterInfo deflate_fast_filter();           ///< a deflate filter of level 1, encoded many times as fast
 [[nodiscard]] FilterInfo fletcher32_filter();
 [[nodiscard]] FilterInfo lzf_filter();
 
@@ -24,7 +25,7 @@ namespace runrig::hdf5 {
 /// of deflate and LZF at most.
 [[nodiscard]] bool is_native_pipeline(std::span<const FilterInfo> filters) noexcept;
 
-/// Parses "shuffle,deflate:4,fletcher32"; "" and "none" are no filters. Throws FormatError.
+/// Parses "shuffle,deflate:4,fletcher32" or "shuffle,deflate:fast"; "" and "none" are no filters. Throws FormatError.
 [[nodiscard]] std::vector<FilterInfo> parse_filters(std::string_view text);
 
 /// Decodes chunks of one dataset.

@@ -29,6 +29,8 @@ struct FilterInfo {
   std::string name;       ///< "deflate-4", "shuffle", "fletcher32", "szip", "blosc", "filter 32008" ...
   bool available = true;  ///< the library here can decode it
   bool encodable = true;  ///< ... and encode it
+  /// Deflate only, and of no file: encoded by the fastest encoder there is, rather than to the level's size.
+  bool fast = false;
 };
 
 enum class Layout : std::uint8_t { compact, contiguous, chunked, virtual_sources, external_files };
