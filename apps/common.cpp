@@ -12,6 +12,7 @@
 #include "interrupt.hpp"
 #include "progress_bar.hpp"
 #include "runrig/engine/machine.hpp"
+#include "runrig/hdf5/codec.hpp"
 
 namespace runrig::cli {
 
@@ -97,6 +98,47 @@ std::size_t parse_size(std::string_view text, std::string_view option) {
   }
   if (value * factor >= 0x1p62) throw fail();
   return static_cast<std::size_t>(value * factor);
+}
+
+void add_storage_options(CLI::App& command, std::string& filter, std::string& chunk) {
+  command
+      .add_option(
+          "--filter", filter,
+          "none, or some of shuffle, deflate:1 to deflate:9, deflate:fast, lzf, fletcher32 (default: as before)")
+      ->type_name("F,...");
+  command.add_option("--chunk", chunk, "elements along each axis, as 64x64, or auto (default: as before)")
+      ->type_name("NxN");
+}
+
+hdf5::StorageOptions parse_storage(const std::string& filter, const std::string& chunk) {
+  hdf5::StorageOptions storage;
+  if (!filter.empty()) storage.filters = hdf5::parse_filters(filter);
+  if (chunk.empty()) return storage;
+  if (chunk == "auto") {
+    storage.chunks = hdf5::StorageOptions::Chunks::automatic;
+    return storage;
+  }
+  storage.chunks = hdf5::StorageOptions::Chunks::given;
+  const char* at = chunk.data();
+  const char* const end = at + chunk.size();
+  for (;;) {
+    std::uint64_t extent = 0;
+    const auto [stop, error] = std::from_chars(at, end, extent);
+    const bool separated = stop == end || *stop == 'x' || *stop == ',';
+    if (error != std::errc{} || extent == 0 || extent > UINT32_MAX || !separated || storage.chunk.rank() == max_rank) {
+      throw UsageError("--chunk '" + chunk + "': write the elements along each axis, as 64x64, or auto");
+    }
+    storage.chunk.push_back(extent);
+    if (stop == end) return storage;
+    at = stop + 1;
+  }
+}
+
+DType dtype_option(std::string_view text) {
+  for (const std::string_view order : {"", "<", "|"}) {  // f4 is <f4, b1 is |b1
+    if (const auto dtype = parse_dtype(std::string(order) + std::string(text))) return *dtype;
+  }
+  throw UsageError("--dtype '" + std::string(text) + "': use bool, int8 to uint64, float16, float32 or float64");
 }
 
 }  // namespace runrig::cli

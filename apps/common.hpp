@@ -45,10 +45,18 @@ struct CommonOptions {
 /// `option`.
 [[nodiscard]] std::size_t parse_size(std::string_view text, std::string_view option);
 
+/// --filter and --chunk, for commands that write datasets.
+void add_storage_options(CLI::App& command, std::string& filter, std::string& chunk);
+/// What they say; empty texts for what was not given. Throws UsageError.
+[[nodiscard]] hdf5::StorageOptions parse_storage(const std::string& filter, const std::string& chunk);
+/// "float32", "f4", "<i2", "bool". Throws UsageError.
+[[nodiscard]] DType dtype_option(std::string_view text);
+
 void add_info(CLI::App& app, int& exit_code);
 void add_stats(CLI::App& app, int& exit_code);
 void add_map(CLI::App& app, int& exit_code);
 void add_reduce(CLI::App& app, int& exit_code);
+void add_repack(CLI::App& app, int& exit_code);
 void add_shm(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "common.hpp"
@@ -15,14 +16,63 @@ struct MapOptions {
   std::vector<std::string> inputs;
   std::string expression;
   std::string output;
-  std::string to = "/result";
+  std::vector<std::string> to;
+  std::string dtype;
+  std::string filter;
+  std::string chunk;
   bool overwrite = false;
+  bool no_provenance = false;
 };
+
+// The first "=" that is not quoted, as names of datasets may be.
+std::size_t find_equals(std::string_view text) {
+  char quote = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && quote != '\'') {
+      ++i;
+    } else if (quote != 0) {
+      if (text[i] == quote) quote = 0;
+    } else if (text[i] == '"' || text[i] == '\'') {
+      quote = text[i];
+    } else if (text[i] == '=') {
+      return i;
+    }
+  }
+  return std::string_view::npos;
+}
+
+std::string output_path(std::string_view text) {
+  const auto to = hdf5::parse_dataset_ref(text);
+  if (to.file || to.selection) {
+    throw UsageError("--to '" + std::string(text) + "': give the path of a dataset, as /group/name");
+  }
+  return to.path;
+}
+
+// EXPR [--to DATASET], or no EXPR and --to DATASET=EXPR for each output: then the first word is a file as well.
+void set_outputs(MapOptions& options, batch::MapRequest& request) {
+  const auto named =
+      std::ranges::count_if(options.to, [](const auto& each) { return find_equals(each) != std::string_view::npos; });
+  if (named == 0) {
+    if (options.to.size() > 1) {
+      throw UsageError("--to: one output has one name; for several write --to NAME=EXPR for each, and no other EXPR");
+    }
+    request.outputs = {{options.expression, options.to.empty() ? "/result" : output_path(options.to[0])}};
+    return;
+  }
+  if (static_cast<std::size_t>(named) != options.to.size()) {
+    throw UsageError("--to: write NAME=EXPR for each of several outputs");
+  }
+  options.common.files.insert(options.common.files.begin(), options.expression);
+  for (const std::string& each : options.to) {
+    const std::size_t equals = find_equals(each);
+    request.outputs.push_back({each.substr(equals + 1), output_path(std::string_view(each).substr(0, equals))});
+  }
+}
 
 int run(MapOptions& options) {
   batch::MapRequest request;
-  // The first positional word is the expression; the rest are files.
-  request.expression = options.expression;
+  set_outputs(options, request);
   options.common.settle();
   request.files = options.common.files;
   for (const auto& each : options.inputs) {
@@ -30,10 +80,9 @@ int run(MapOptions& options) {
     request.inputs.push_back({std::move(named.name), std::move(named.dataset)});
   }
   request.output = options.output;
-  const auto to = hdf5::parse_dataset_ref(options.to);
-  if (to.file || to.selection)
-    throw UsageError("--to '" + options.to + "': give the path of a dataset, as /group/name");
-  request.to = to.path;
+  if (!options.dtype.empty()) request.dtype = dtype_option(options.dtype);
+  request.storage = parse_storage(options.filter, options.chunk);
+  request.provenance = !options.no_provenance;
   if (options.overwrite) request.existing = batch::MapRequest::Existing::overwrite;
   batch::Session session(options.common.engine());
   const auto report = session.map(request);
@@ -66,7 +115,16 @@ void add_map(CLI::App& app, int& exit_code) {
                    "a file; for several inputs a template: out/{stem}.h5 ({stem} {name} {ext} {dir})")
       ->required()
       ->type_name("OUT");
-  command->add_option("--to", options->to, "the dataset to write (default /result)")->type_name("DATASET");
+  command
+      ->add_option(
+          "--to", options->to,
+          "the dataset to write (default /result); or, repeated and in place of the first EXPR, an output each")
+      ->type_name("DATASET[=EXPR]")
+      ->allow_extra_args(false);
+  command->add_option("--dtype", options->dtype, "the outputs' type, as float32 or i2 (default: the expression's)")
+      ->type_name("T");
+  add_storage_options(*command, options->filter, options->chunk);
+  command->add_flag("--no-provenance", options->no_provenance, "without attributes that say what it was made of");
   command->add_flag("--overwrite", options->overwrite, "replace outputs that exist");
   std::string functions = "Functions:";
   std::size_t column = functions.size();

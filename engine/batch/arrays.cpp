@@ -113,17 +113,6 @@ void read_into(Session::State& state, const std::string& file, const std::string
   }
 }
 
-// About 1 MiB, whole along the fastest axes.
-Shape natural_chunk(const Shape& shape, std::size_t item) {
-  Shape chunk = shape;
-  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
-    chunk[axis] = std::max<std::uint64_t>(chunk[axis], 1);
-    while (chunk[axis] > 1 && chunk.checked_bytes(item).value_or(SIZE_MAX) > (std::size_t{1} << 20))
-      chunk[axis] = (chunk[axis] + 1) / 2;
-  }
-  return chunk;
-}
-
 }  // namespace
 }  // namespace batch
 
@@ -153,30 +142,33 @@ void write_any_array(batch::Session& session, const AnyArrayRef& array, const st
   auto& state = session.state();
   const auto expression = Expression::parse("x");
   const Program copy = expression.bind(std::vector{array.dtype});
-  batch::OutputRequest request;
-  request.spec.dtype = array.dtype;
-  request.spec.shape = array.shape;
-  request.spec.filters = hdf5::parse_filters(options.filters);
-  request.spec.chunk = options.chunk;
+  batch::OutputPart part;
+  part.spec.dtype = array.dtype;
+  part.spec.shape = array.shape;
+  part.spec.filters = hdf5::parse_filters(options.filters);
+  part.spec.chunk = options.chunk;
   if (options.chunk.rank() > 0 && options.chunk.rank() != array.shape.rank()) {
     throw std::logic_error("write_array: a chunk shape of another rank than the array's");
   }
-  if (!request.spec.filters.empty() && options.chunk.rank() == 0 && array.shape.rank() > 0) {
-    request.spec.chunk = batch::natural_chunk(array.shape, item_bytes(array.dtype));
+  if (!part.spec.filters.empty() && options.chunk.rank() == 0 && array.shape.rank() > 0) {
+    part.spec.chunk = hdf5::natural_chunk(array.shape, item_bytes(array.dtype));
   }
-  request.program = &copy;
-  request.dataset = hdf5::parse_dataset_ref(dataset).path;
-  request.action = "writing " + request.dataset;
+  part.program = &copy;
+  part.inputs = {0};
+  part.dataset = hdf5::parse_dataset_ref(dataset).path;
+  batch::OutputRequest request;
+  request.action = "writing " + part.dataset;
   batch::OutputVariable variable;
   variable.array = array.handle();
   variable.selection = hdf5::Selection::all(array.shape);
   variable.dtype = array.dtype;
   request.variables.push_back(std::move(variable));
+  request.parts.push_back(std::move(part));
   batch::PendingOutput output(file, options.existing == batch::MapRequest::Existing::overwrite);
   try {
     (void)batch::make_output(state, request, output);
   } catch (const batch::TaskError& error) {
-    throw FormatError("write", file + ":" + request.dataset, error.what());
+    throw FormatError("write", file + ":" + request.parts[0].dataset, error.what());
   }
 }
 

@@ -64,6 +64,19 @@ hdf5::FilterInfo decode_filter(const Object& object) {
   return filter;
 }
 
+Object encode_filters(const std::vector<hdf5::FilterInfo>& filters) {
+  std::vector<Object> each;
+  each.reserve(filters.size());
+  for (const auto& filter : filters) each.push_back(encode(filter));
+  return Object::tuple(std::move(each));
+}
+
+std::vector<hdf5::FilterInfo> decode_filters(const Object& object) {
+  std::vector<hdf5::FilterInfo> filters;
+  for (const Object& each : object.items()) filters.push_back(decode_filter(each));
+  return filters;
+}
+
 Object encode(const hdf5::AttributeInfo& attribute) {
   return Object::tuple({encode_text(attribute.name), encode(attribute.type), encode_extents(attribute.shape),
                         attribute.null_space, encode_text(attribute.value), encode_text(attribute.error)});
@@ -94,16 +107,13 @@ Shape decode_shape(const Object& object) {
 }
 
 Object encode(const hdf5::DatasetInfo& info) {
-  std::vector<Object> filters;
-  filters.reserve(info.filters.size());
-  for (const auto& each : info.filters) filters.push_back(encode(each));
   return Object::dict({{"type", encode(info.type)},
                        {"null", info.null_space},
                        {"shape", encode(info.shape)},
                        {"maxshape", encode(info.maxshape)},
                        {"layout", encode_enum(info.layout)},
                        {"chunk", encode(info.chunk)},
-                       {"filters", Object::tuple(std::move(filters))},
+                       {"filters", encode_filters(info.filters)},
                        {"partial", info.partial_chunks_unfiltered},
                        {"fill", Object::bytes(std::span<const std::byte>(info.fill))},
                        {"fill_defined", info.fill_defined},
@@ -121,7 +131,7 @@ hdf5::DatasetInfo decode_dataset(const Object& object) {
   info.maxshape = decode_shape(object.at("maxshape"));
   info.layout = decode_enum(object.at("layout"), hdf5::Layout::external_files);
   info.chunk = decode_shape(object.at("chunk"));
-  for (const Object& each : object.at("filters").items()) info.filters.push_back(decode_filter(each));
+  info.filters = decode_filters(object.at("filters"));
   info.partial_chunks_unfiltered = object.at("partial").as_bool();
   const auto fill = object.at("fill").as_bytes();
   info.fill.assign(fill.begin(), fill.end());
@@ -162,14 +172,12 @@ hdf5::ObjectInfo decode_object(const Object& object) {
 }
 
 Object encode(const hdf5::OutputSpec& spec) {
-  std::vector<Object> filters;
-  for (const auto& each : spec.filters) filters.push_back(encode(each));
   return Object::dict({{"dtype", encode_enum(spec.dtype)},
                        {"big_endian", spec.big_endian},
                        {"shape", encode(spec.shape)},
                        {"maxshape", encode(spec.maxshape)},
                        {"chunk", encode(spec.chunk)},
-                       {"filters", Object::tuple(std::move(filters))},
+                       {"filters", encode_filters(spec.filters)},
                        {"library", spec.library_filters},
                        {"fill", spec.fill ? Object::bytes(std::span<const std::byte>(*spec.fill)) : Object()},
                        {"null", spec.null_space}});
@@ -182,13 +190,66 @@ hdf5::OutputSpec decode_output(const Object& object) {
   spec.shape = decode_shape(object.at("shape"));
   spec.maxshape = decode_shape(object.at("maxshape"));
   spec.chunk = decode_shape(object.at("chunk"));
-  for (const Object& each : object.at("filters").items()) spec.filters.push_back(decode_filter(each));
+  spec.filters = decode_filters(object.at("filters"));
   spec.library_filters = object.at("library").as_bool();
   if (const Object& fill = object.at("fill"); !fill.is_none()) {
     spec.fill.emplace(fill.as_bytes().begin(), fill.as_bytes().end());
   }
   spec.null_space = object.at("null").as_bool();
   return spec;
+}
+
+Object encode(const hdf5::RepackDataset& dataset) {
+  return Object::dict({{"path", encode_text(dataset.path)},
+                       {"item", dataset.item_bytes},
+                       {"shape", encode(dataset.shape)},
+                       {"source", encode(dataset.source_chunk)},
+                       {"chunk", encode(dataset.chunk)},
+                       {"filters", encode_filters(dataset.filters)},
+                       {"fill", Object::bytes(std::span<const std::byte>(dataset.fill))}});
+}
+
+hdf5::RepackDataset decode_repack(const Object& object) {
+  hdf5::RepackDataset dataset;
+  dataset.path = decode_text(object.at("path"));
+  dataset.item_bytes = object.at("item").as_uint();
+  dataset.shape = decode_shape(object.at("shape"));
+  dataset.source_chunk = decode_shape(object.at("source"));
+  dataset.chunk = decode_shape(object.at("chunk"));
+  dataset.filters = decode_filters(object.at("filters"));
+  const auto fill = object.at("fill").as_bytes();
+  dataset.fill.assign(fill.begin(), fill.end());
+  const std::size_t rank = dataset.shape.rank();
+  if (rank == 0 || dataset.chunk.rank() != rank) refuse("a chunk shape of another rank");
+  if (dataset.source_chunk.rank() != 0 && dataset.source_chunk.rank() != rank) refuse("a chunk shape of another rank");
+  for (const Shape& chunk : {dataset.chunk, dataset.source_chunk}) {
+    if (std::find(chunk.begin(), chunk.end(), 0U) != chunk.end()) refuse("an empty chunk shape");
+  }
+  if (dataset.item_bytes == 0 || dataset.fill.size() != dataset.item_bytes) refuse("a fill value of the wrong size");
+  return dataset;
+}
+
+Object encode(const hdf5::RepackOptions& options) {
+  std::vector<Object> names;
+  for (const auto& each : options.datasets) names.push_back(encode_text(each));
+  return Object::dict({{"filters", options.storage.filters ? encode_filters(*options.storage.filters) : Object()},
+                       {"chunks", encode_enum(options.storage.chunks)},
+                       {"chunk", encode(options.storage.chunk)},
+                       {"datasets", Object::tuple(std::move(names))},
+                       {"library", options.force_library},
+                       {"limit", options.max_chunk_bytes}});
+}
+
+hdf5::RepackOptions decode_repack_options(const Object& object) {
+  hdf5::RepackOptions options;
+  if (const Object& filters = object.at("filters"); !filters.is_none())
+    options.storage.filters = decode_filters(filters);
+  options.storage.chunks = decode_enum(object.at("chunks"), hdf5::StorageOptions::Chunks::given);
+  options.storage.chunk = decode_shape(object.at("chunk"));
+  for (const Object& each : object.at("datasets").items()) options.datasets.push_back(decode_text(each));
+  options.force_library = object.at("library").as_bool();
+  options.max_chunk_bytes = object.at("limit").as_uint();
+  return options;
 }
 
 Object encode(const Statistics& statistics) { return Object::bytes(std::as_bytes(std::span(&statistics, 1))); }

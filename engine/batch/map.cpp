@@ -14,13 +14,22 @@ namespace {
 
 using pickle::Object;
 
-// A variable of the expression, as the request has it.
+constexpr std::size_t max_provenance_bytes = 32 << 10;  // an attribute in a file of the oldest format holds 64 KiB
+
+// A variable of the expressions, as the request has it.
 struct Variable {
   const MapInput* input = nullptr;
   hdf5::DatasetInfo info;  // of the file at hand
   hdf5::Selection selection;
   bool all_fill = false;
   [[nodiscard]] bool scalar() const { return selection.shape.rank() == 0; }
+};
+
+// An output of the request: its expression, and which of the variables that uses, in its order.
+struct Formula {
+  const MapOutput* output = nullptr;
+  Expression expression;
+  std::vector<std::uint32_t> inputs;
 };
 
 struct LookAt {
@@ -49,45 +58,61 @@ void look_at(SliceContext& context, const FileTask& task, const std::byte* bytes
   }
 }
 
-// Makes one output from one input file.
+// Makes one output file from one input file.
 class MapOne {
  public:
-  MapOne(const MapRequest& request, const Expression& expression, std::vector<Variable> variables,
+  MapOne(const MapRequest& request, const std::vector<Formula>& formulas, std::vector<Variable> variables,
          const std::string& file)
-      : request_(request), variables_(std::move(variables)), file_(file), program_(expression.bind(checked_types())) {}
+      : request_(request), formulas_(formulas), variables_(std::move(variables)), file_(file) {}
 
-  MapResult run(Session::State& state, PendingOutput& output) {
-    MapResult result;
+  std::vector<MapResult> run(Session::State& state, PendingOutput& output) {
+    std::vector<MapResult> results(formulas_.size());
     OutputRequest wanted;
-    const std::size_t like = like_variable();
-    wanted.spec = hdf5::output_like(variables_[like].info, variables_[like].selection, program_.result(), result.notes);
-    wanted.program = &program_;
-    wanted.dataset = request_.to;
-    wanted.like = like;
-    wanted.action = "reading " + variables_[like].input->dataset.path;
+    programs_.reserve(formulas_.size());  // parts point at them
     for (const Variable& each : variables_) wanted.variables.push_back(describe(each, state.memory_bytes));
-    // Nothing was ever stored of the inputs: nor need it be of the output, if its fill value is what would be computed.
-    wanted.all_fill = wanted.spec.chunk.rank() > 0 && std::all_of(variables_.begin(), variables_.end(),
-                                                                  [](const Variable& each) { return each.all_fill; });
-    if (wanted.all_fill) wanted.spec.fill = value_of_fill();
-    for (auto& each : make_output(state, wanted, output)) result.notes.push_back(std::move(each));
-    result.file = file_;
-    result.output = output.final_path();
-    result.dataset = request_.to;
-    result.shape = wanted.spec.shape;
-    result.dtype = std::string(dtype_string(wanted.spec.dtype));
-    if (wanted.spec.big_endian && result.dtype[0] == '<') result.dtype[0] = '>';
+    for (std::size_t i = 0; i < formulas_.size(); ++i) wanted.parts.push_back(plan(formulas_[i], results[i].notes));
+    wanted.action = "reading " + variables_[*wanted.parts[0].like].input->dataset.path;
+    // All notes on the file are told with its first dataset.
+    for (auto& each : make_output(state, wanted, output)) results[0].notes.push_back(std::move(each));
     std::error_code ignored;
-    result.output_bytes = std::filesystem::file_size(output.final_path(), ignored);
-    return result;
+    const std::uint64_t bytes = std::filesystem::file_size(output.final_path(), ignored);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      const hdf5::OutputSpec& spec = wanted.parts[i].spec;
+      results[i].file = file_;
+      results[i].output = output.final_path();
+      results[i].dataset = wanted.parts[i].dataset;
+      results[i].shape = spec.shape;
+      results[i].dtype = std::string(dtype_string(spec.dtype));
+      if (spec.big_endian && results[i].dtype[0] == '<') results[i].dtype[0] = '>';
+      results[i].output_bytes = bytes;
+    }
+    return results;
   }
 
  private:
+  OutputPart plan(const Formula& formula, std::vector<std::string>& notes) {
+    const Program& program = programs_.emplace_back(formula.expression.bind(checked_types(formula)));
+    const Variable& like = variables_[like_variable(formula)];
+    OutputPart part;
+    part.program = &program;
+    part.inputs = formula.inputs;
+    part.spec = hdf5::output_like(like.info, like.selection, program.result(), notes, request_.storage);
+    part.dataset = formula.output->to;
+    part.like = like_variable(formula);
+    // Nothing was ever stored of the inputs: nor need it be of the output, if its fill value is what would be computed.
+    part.all_fill = part.spec.chunk.rank() > 0 &&
+                    std::ranges::all_of(formula.inputs, [&](std::uint32_t i) { return variables_[i].all_fill; });
+    if (part.all_fill) part.spec.fill = value_of_fill(formula, program);
+    if (request_.provenance) part.attributes = provenance(formula);
+    return part;
+  }
+
   // Throws TaskError if the shapes do not fit.
-  std::vector<DType> checked_types() const {
+  std::vector<DType> checked_types(const Formula& formula) const {
     const Variable* shaped = nullptr;
     std::vector<DType> types;
-    for (const Variable& each : variables_) {
+    for (const std::uint32_t input : formula.inputs) {
+      const Variable& each = variables_[input];
       types.push_back(each.info.type.dtype);
       if (each.scalar()) continue;
       if (shaped != nullptr && !(shaped->selection.shape == each.selection.shape)) {
@@ -101,13 +126,13 @@ class MapOne {
   }
 
   // The variable whose layout and attributes the output takes: the first input that gives the shape.
-  std::size_t like_variable() const {
+  std::uint32_t like_variable(const Formula& formula) const {
     for (const MapInput& input : request_.inputs) {
-      for (std::size_t i = 0; i < variables_.size(); ++i) {
+      for (const std::uint32_t i : formula.inputs) {
         if (variables_[i].input == &input && !variables_[i].scalar()) return i;
       }
     }
-    return 0;
+    return formula.inputs[0];
   }
 
   OutputVariable describe(const Variable& variable, std::size_t memory_bytes) const {
@@ -121,39 +146,71 @@ class MapOne {
     return result;
   }
 
-  std::vector<std::byte> value_of_fill() const {
+  std::vector<std::byte> value_of_fill(const Formula& formula, const Program& program) const {
     std::vector<Operand> operands;
-    for (const Variable& each : variables_) operands.push_back({each.info.fill.data(), true});
-    std::vector<std::byte> scratch(program_.scratch_bytes());
-    std::vector<std::byte> fill(item_bytes(program_.result()));
-    run_program(program_.code(), operands, fill.data(), 1, scratch.data());
+    for (const std::uint32_t i : formula.inputs) operands.push_back({variables_[i].info.fill.data(), true});
+    std::vector<std::byte> scratch(program.scratch_bytes());
+    std::vector<std::byte> fill(item_bytes(program.result()));
+    run_program(program.code(), operands, fill.data(), 1, scratch.data());
     return fill;
   }
 
+  std::vector<std::pair<std::string, std::string>> provenance(const Formula& formula) const {
+    std::string datasets;
+    for (const std::uint32_t i : formula.inputs) {
+      const MapInput& input = *variables_[i].input;
+      datasets += (datasets.empty() ? "" : ", ") + input.name + "=";
+      if (input.dataset.file) datasets += *input.dataset.file + ":";
+      datasets += input.dataset.path + (input.dataset.selection ? input.dataset.selection->text : "");
+    }
+    return {{"runrig_input", file_},
+            {"runrig_dataset", datasets.substr(0, max_provenance_bytes)},
+            {"runrig_expression", formula.output->expression},
+            {"runrig_version", RUNRIG_VERSION}};
+  }
+
   const MapRequest& request_;
-  std::vector<Variable> variables_;  // in the expression's order
+  const std::vector<Formula>& formulas_;
+  std::vector<Variable> variables_;
   const std::string& file_;
-  Program program_;
+  std::vector<Program> programs_;
 };
 
-// The inputs that the expression uses, in its order.
-std::vector<Variable> used_variables(const MapRequest& request, const Expression& expression) {
+// The expressions of the outputs, with their use of `variables`, which become those inputs that any of them uses.
+std::vector<Formula> parse_outputs(const MapRequest& request, std::vector<Variable>& variables) {
   std::vector<std::string> names;
   for (const MapInput& each : request.inputs) {
-    if (std::find(names.begin(), names.end(), each.name) != names.end()) {
+    if (std::ranges::find(names, each.name) != names.end()) {
       throw Error(std::errc::invalid_argument, "give two inputs the name", each.name);
     }
     names.push_back(each.name);
   }
-  expression.check_variables(names);
-  std::vector<Variable> variables;
-  for (const std::string& name : expression.variables()) {
-    const auto input = std::find(names.begin(), names.end(), name) - names.begin();
-    variables.push_back({&request.inputs[static_cast<std::size_t>(input)], {}, {}, false});
+  if (request.outputs.empty()) throw std::logic_error("map: a request without outputs");
+  std::vector<Formula> formulas;
+  for (const MapOutput& each : request.outputs) {
+    const auto same = [&](const Formula& other) { return other.output->to == each.to; };
+    if (std::ranges::any_of(formulas, same)) {
+      throw Error(std::errc::invalid_argument, "give two outputs the name", each.to);
+    }
+    // By itself first, so that messages speak of what was written.
+    Expression expression = Expression::parse(each.expression);
+    expression.check_variables(names);
+    if (request.dtype) {
+      expression = Expression::parse(std::string(dtype_name(*request.dtype)) + "(" + each.expression + ")");
+    }
+    Formula formula{&each, std::move(expression), {}};
+    for (const std::string& name : formula.expression.variables()) {
+      const MapInput* input = &request.inputs[static_cast<std::size_t>(std::ranges::find(names, name) - names.begin())];
+      auto known = std::ranges::find(variables, input, &Variable::input);
+      if (known == variables.end()) known = variables.insert(variables.end(), {input, {}, {}, false});
+      formula.inputs.push_back(static_cast<std::uint32_t>(known - variables.begin()));
+    }
+    if (formula.inputs.empty()) {
+      throw Error(std::errc::invalid_argument, "compute an expression that uses no input:", each.expression);
+    }
+    formulas.push_back(std::move(formula));
   }
-  if (variables.empty())
-    throw Error(std::errc::invalid_argument, "compute an expression that uses no input:", request.expression);
-  return variables;
+  return formulas;
 }
 
 std::vector<std::unique_ptr<PendingOutput>> open_outputs(const MapRequest& request) {
@@ -174,8 +231,8 @@ std::vector<std::unique_ptr<PendingOutput>> open_outputs(const MapRequest& reque
 MapReport Session::map(const MapRequest& request) {
   State& state = *state_;
   MapReport report;
-  const Expression expression = Expression::parse(request.expression);
-  const std::vector<Variable> variables = used_variables(request, expression);
+  std::vector<Variable> variables;
+  const std::vector<Formula> formulas = parse_outputs(request, variables);
   auto outputs = open_outputs(request);
   std::size_t text = 0;
   for (const Variable& each : variables) {
@@ -206,7 +263,9 @@ MapReport Session::map(const MapRequest& request) {
         bound[i].selection =
             hdf5::resolve(ref.selection, bound[i].info.shape, ref.file.value_or(file) + ":" + ref.path);
       }
-      report.results.push_back(MapOne(request, expression, std::move(bound), file).run(state, *outputs[result.file]));
+      for (auto& each : MapOne(request, formulas, std::move(bound), file).run(state, *outputs[result.file])) {
+        report.results.push_back(std::move(each));
+      }
     } catch (const Cancelled&) {
       throw;
     } catch (const TaskError& error) {

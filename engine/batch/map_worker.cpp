@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "encoding.hpp"
@@ -66,27 +67,34 @@ void read_variable(SliceContext& context, const MapVariable& variable, const hdf
 }
 
 // What this worker keeps of the plan it works on.
-struct Kept {
-  std::uint64_t plan = 0;
+struct KeptResult {
   hdf5::OutputSpec spec;
   std::optional<hdf5::ChunkEncoder> encoder;
+};
+struct Kept {
+  std::uint64_t plan = 0;
+  std::vector<KeptResult> results;
   std::vector<std::vector<std::byte>> scalars;  // by variable
-  UniqueFd file;                                // contiguous output
+  UniqueFd file;                                // contiguous outputs
 };
 
 Kept& kept_for(SliceContext& context, const MapPlan& plan) {
   static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
   if (kept->plan == plan.id) return *kept;
   Kept fresh;
-  fresh.spec = decode_output(pickle::loads(plan.spec));
-  const std::size_t item = item_bytes(fresh.spec.dtype);
-  if (fresh.spec.chunk.rank() == 0) {
-    fresh.encoder.emplace(std::vector<hdf5::FilterInfo>{}, item, fresh.spec.big_endian);
-    fresh.file.reset(
-        check_errno(retry_on_eintr([&] { return ::open(plan.temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW); }), "open",
-                    plan.temporary));
-  } else if (!fresh.spec.library_filters) {
-    fresh.encoder.emplace(fresh.spec.filters, item, fresh.spec.big_endian);
+  for (std::uint32_t i = 0; i < plan.result_count; ++i) {
+    KeptResult& result = fresh.results.emplace_back();
+    result.spec = decode_output(pickle::loads(plan.results[i].spec));
+    const std::size_t item = item_bytes(result.spec.dtype);
+    if (result.spec.chunk.rank() == 0) {
+      result.encoder.emplace(std::vector<hdf5::FilterInfo>{}, item, result.spec.big_endian);
+      if (fresh.file) continue;
+      fresh.file.reset(
+          check_errno(retry_on_eintr([&] { return ::open(plan.temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW); }), "open",
+                      plan.temporary));
+    } else if (!result.spec.library_filters) {
+      result.encoder.emplace(result.spec.filters, item, result.spec.big_endian);
+    }
   }
   fresh.scalars.resize(plan.variable_count);
   for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
@@ -106,77 +114,70 @@ Kept& kept_for(SliceContext& context, const MapPlan& plan) {
   return *kept;
 }
 
-// Reads the variables and evaluates the expression on one box. The result lies in the worker's scratch memory.
-std::byte* evaluate(SliceContext& context, const MapPlan& plan, const Kept& kept, const hdf5::Box& box) {
-  const auto elements = static_cast<std::size_t>(box.count.elements());
-  std::size_t total = padded(elements * item_bytes(kept.spec.dtype)) + padded(plan.program_scratch);
+// The variables' elements of one box in the worker's scratch memory, read once for all results.
+struct BoxValues {
+  std::vector<Operand> variables;
+  std::byte* result = nullptr;  // room for one result at a time
+  std::byte* program_scratch = nullptr;
+  std::size_t elements = 0;
+};
+
+BoxValues read_variables(SliceContext& context, const MapPlan& plan, const Kept& kept, const hdf5::Box& box) {
+  BoxValues values;
+  values.elements = static_cast<std::size_t>(box.count.elements());
+  std::size_t result_bytes = 0;
+  std::size_t program_bytes = 0;
+  for (std::uint32_t i = 0; i < plan.result_count; ++i) {
+    result_bytes = std::max(result_bytes, values.elements * item_bytes(kept.results[i].spec.dtype));
+    program_bytes = std::max(program_bytes, plan.results[i].program_scratch);
+  }
+  std::size_t total = padded(result_bytes) + padded(program_bytes);
   for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
-    if (!plan.variables[i].scalar) total += padded(elements * item_bytes(plan.variables[i].dtype));
+    if (!plan.variables[i].scalar) total += padded(values.elements * item_bytes(plan.variables[i].dtype));
   }
   std::byte* memory = context.scratch(total);
   const auto take = [&memory](std::size_t bytes) { return std::exchange(memory, memory + padded(bytes)); };
-  std::byte* result = take(elements * item_bytes(kept.spec.dtype));
-  std::byte* program_scratch = take(plan.program_scratch);
-  std::vector<Operand> operands(plan.variable_count);
+  values.result = take(result_bytes);
+  values.program_scratch = take(program_bytes);
   for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
     const MapVariable& variable = plan.variables[i];
     if (variable.scalar) {
-      operands[i] = {kept.scalars[i].data(), true};
+      values.variables.push_back({kept.scalars[i].data(), true});
       continue;
     }
-    std::byte* values = take(elements * item_bytes(variable.dtype));
+    std::byte* room = take(values.elements * item_bytes(variable.dtype));
     context.heartbeat();
-    read_variable(context, variable, box, values);
-    operands[i] = {values, false};
+    read_variable(context, variable, box, room);
+    values.variables.push_back({room, false});
   }
+  return values;
+}
+
+std::span<const std::byte> evaluate(SliceContext& context, const MapResultPlan& plan, const hdf5::OutputSpec& spec,
+                                    const BoxValues& values) {
+  std::vector<Operand> operands;
+  for (const std::uint32_t input : plan.inputs) operands.push_back(values.variables[input]);
   context.heartbeat();
-  run_program(plan.code, operands, result, elements, program_scratch);
-  return result;
+  run_program(plan.code, operands, values.result, values.elements, values.program_scratch);
+  return {values.result, values.elements * item_bytes(spec.dtype)};
 }
 
-// Calls `visit(start)` for the first coordinates of each chunk that begins in `box`, in C order.
-template <class Visit>
-void for_each_chunk(const hdf5::Box& box, const Shape& chunk, Visit&& visit) {
-  Shape start = box.start;
-  for (;;) {
-    visit(std::as_const(start));
-    std::size_t axis = chunk.rank();
-    for (;;) {
-      if (axis == 0) return;
-      --axis;
-      start[axis] += chunk[axis];
-      if (start[axis] < box.start[axis] + box.count[axis]) break;
-      start[axis] = box.start[axis];
-    }
-  }
-}
-
-void encode_chunks(Kept& kept, std::span<const std::byte> values, MapTile& tile) {
+void encode_chunks(KeptResult& kept, std::span<const std::byte> values, const hdf5::Box& box, std::uint32_t result,
+                   TileWriter& writer) {
   const std::size_t item = item_bytes(kept.spec.dtype);
   const Shape& chunk = kept.spec.chunk;
   const std::vector<std::byte> fill = kept.spec.fill.value_or(std::vector<std::byte>(item));
-  std::uint32_t count = 0;
-  for_each_chunk(tile.box, chunk, [&](const Shape&) { ++count; });
-  std::size_t used = count * sizeof(ChunkEntry);
   std::vector<std::byte> full;
-  std::uint32_t index = 0;
-  for_each_chunk(tile.box, chunk, [&](const Shape& start) {
+  for_each_chunk(box, chunk, [&](const Shape& start) {
     std::span<const std::byte> elements = values;
-    if (!(tile.box.count == chunk)) {
+    if (!(box.count == chunk)) {
       full.resize(chunk.elements() * item);
-      hdf5::extract_chunk(values, tile.box, start, chunk, fill, full);
+      hdf5::extract_chunk(values, box, start, chunk, fill, full);
       elements = full;
     }
     const auto encoded = kept.encoder->encode(elements);
-    if (used > tile.memory_bytes || tile.memory_bytes - used < encoded.bytes.size()) {
-      throw std::logic_error("a tile's memory is too small for its chunks");
-    }
-    std::memcpy(tile.memory + used, encoded.bytes.data(), encoded.bytes.size());
-    new (tile.memory + index * sizeof(ChunkEntry)) ChunkEntry{start, used, encoded.bytes.size(), encoded.filter_mask};
-    used += encoded.bytes.size();
-    ++index;
+    writer.add(start, encoded.bytes, encoded.filter_mask, result);
   });
-  tile.chunks = count;
 }
 
 void write_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset, const char* name) {
@@ -190,7 +191,8 @@ void write_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset, c
 }
 
 // Writes a box of a contiguous dataset, run by run.
-void write_runs(const MapPlan& plan, Kept& kept, std::span<const std::byte> values, const hdf5::Box& box) {
+void write_runs(const MapPlan& plan, std::uint64_t offset, int file, KeptResult& kept,
+                std::span<const std::byte> values, const hdf5::Box& box) {
   const Shape& shape = kept.spec.shape;
   const auto stored = kept.encoder->encode(values).bytes;  // in the byte order of the file
   std::size_t run = item_bytes(kept.spec.dtype);
@@ -204,8 +206,7 @@ void write_runs(const MapPlan& plan, Kept& kept, std::span<const std::byte> valu
   for (std::size_t done = 0; done < stored.size(); done += run) {
     std::uint64_t element = 0;
     for (std::size_t axis = 0; axis < shape.rank(); ++axis) element = element * shape[axis] + position[axis];
-    write_all(kept.file.get(), stored.subspan(done, run), plan.offset + element * item_bytes(kept.spec.dtype),
-              plan.temporary);
+    write_all(file, stored.subspan(done, run), offset + element * item_bytes(kept.spec.dtype), plan.temporary);
     for (std::size_t axis = outer; axis-- > 0;) {
       if (++position[axis] < box.start[axis] + box.count[axis]) break;
       position[axis] = box.start[axis];
@@ -216,103 +217,152 @@ void write_runs(const MapPlan& plan, Kept& kept, std::span<const std::byte> valu
 // The output that this process, the writer, has open.
 struct Open {
   std::uint64_t plan = 0;
-  hdf5::OutputSpec spec;
   std::optional<hdf5::OutputFile> file;
 };
 Open& open_output() {
   static Open* const open = std::make_unique<Open>().release();  // as above
   return *open;
 }
+hdf5::OutputFile& opened(std::uint64_t plan) {
+  Open& open = open_output();
+  if (open.plan != plan || !open.file) throw OutputGone();
+  return *open.file;
+}
 
-void place_tile(const MapPlan& plan, const MapTile& tile, Open& open) {
-  if (open.spec.library_filters) {
-    const auto bytes = tile.box.count.checked_bytes(item_bytes(open.spec.dtype)).value();
-    open.file->write(plan.dataset, tile.box, {tile.memory, bytes});
-    return;
-  }
+void place_tile(const MapPlan& plan, const MapTile& tile, hdf5::OutputFile& file) {
   for (std::uint32_t i = 0; i < tile.chunks; ++i) {
     ChunkEntry entry;
     std::memcpy(&entry, tile.memory + i * sizeof entry, sizeof entry);
-    if (entry.offset > tile.memory_bytes || tile.memory_bytes - entry.offset < entry.bytes) {
-      throw FormatError("write", plan.dataset, "a worker gave a chunk that is not there");
+    if (entry.offset > tile.memory_bytes || tile.memory_bytes - entry.offset < entry.bytes ||
+        entry.result >= plan.result_count) {
+      throw FormatError("write", plan.temporary, "a worker gave a chunk that is not there");
     }
-    open.file->write_chunk(plan.dataset, entry.start, entry.filter_mask, {tile.memory + entry.offset, entry.bytes});
+    const std::string dataset = plan.results[entry.result].dataset;
+    const std::span<const std::byte> bytes(tile.memory + entry.offset, entry.bytes);
+    if (file.encodes(dataset)) {
+      file.write(dataset, tile.box, bytes);
+    } else {
+      file.write_chunk(dataset, entry.start, entry.filter_mask, bytes);
+    }
     RUNRIG_KILLPOINT("batch.map.chunk_placed");
   }
 }
 
+// Makes one dataset with what belongs to it; where its elements lie, if they lie in one place.
+pickle::Object create_result(const MapResultPlan& plan, bool first, hdf5::OutputFile& file, const Journal& journal,
+                             std::vector<std::string>& notes) {
+  const hdf5::OutputSpec spec = decode_output(pickle::loads(plan.spec));
+  const auto offset = file.create_dataset(plan.dataset, spec);
+  for (const PlanAttribute& each : plan.attributes) file.set_attribute(plan.dataset, each.name, each.text);
+  if (plan.like_file != nullptr) {
+    journal.act("copying attributes of " + std::string(plan.like_dataset));
+    const hdf5::File& source = OpenFiles::here().file(plan.like_file);
+    if (first) file.copy_attributes(source, "/", "/", std::nullopt, notes);
+    file.copy_attributes(source, plan.like_dataset, plan.dataset, spec.dtype, notes);
+    journal.act("copying dimension scales of " + std::string(plan.like_dataset));
+    if (!spec.null_space) {
+      file.copy_dimension_scales(source, plan.like_dataset, plan.like_selection, plan.dataset, notes);
+    }
+  }
+  return offset ? pickle::Object(*offset) : pickle::Object();
+}
+
 }  // namespace
+
+TileWriter::TileWriter(MapTile& tile, std::size_t entries) : tile_(tile), used_(entries * sizeof(ChunkEntry)) {
+  if (used_ > tile.memory_bytes) throw std::logic_error("a tile's memory is too small for its entries");
+  tile.chunks = 0;
+}
+
+void TileWriter::add(const Shape& start, std::span<const std::byte> bytes, std::uint32_t filter_mask,
+                     std::uint32_t result) {
+  if (tile_.memory_bytes - used_ < bytes.size()) {
+    throw std::logic_error("a tile's memory is too small for its chunks");
+  }
+  std::memcpy(tile_.memory + used_, bytes.data(), bytes.size());
+  new (tile_.memory + tile_.chunks++ * sizeof(ChunkEntry)) ChunkEntry{start, used_, bytes.size(), filter_mask, result};
+  used_ += bytes.size();
+}
+
+std::size_t count_chunks(const hdf5::Box& box, const Shape& chunk) {
+  std::size_t count = 1;
+  for (std::size_t axis = 0; axis < chunk.rank(); ++axis) {
+    count *= static_cast<std::size_t>((box.count[axis] + chunk[axis] - 1) / chunk[axis]);
+  }
+  return count;
+}
 
 void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
   const MemoryFence fence(plan.data_bytes);
   try {
     Kept& kept = kept_for(context, plan);
-    const std::byte* result = evaluate(context, plan, kept, tile.box);
-    const std::span values(result, static_cast<std::size_t>(tile.box.count.elements()) * item_bytes(kept.spec.dtype));
-    RUNRIG_KILLPOINT("batch.map.tile_evaluated");
-    if (kept.spec.chunk.rank() == 0) {
-      write_runs(plan, kept, values, tile.box);
-    } else if (kept.spec.library_filters) {
-      std::memcpy(tile.memory, values.data(), values.size());
-    } else {
-      encode_chunks(kept, values, tile);
+    const BoxValues variables = read_variables(context, plan, kept, tile.box);
+    std::size_t entries = 0;
+    for (const KeptResult& each : kept.results) {
+      if (each.spec.chunk.rank() == 0) continue;
+      entries += each.spec.library_filters ? 1 : count_chunks(tile.box, each.spec.chunk);
+    }
+    TileWriter writer(tile, entries);
+    for (std::uint32_t i = 0; i < plan.result_count; ++i) {
+      KeptResult& result = kept.results[i];
+      const auto values = evaluate(context, plan.results[i], result.spec, variables);
+      RUNRIG_KILLPOINT("batch.map.tile_evaluated");
+      if (result.spec.chunk.rank() == 0) {
+        write_runs(plan, plan.results[i].offset, kept.file.get(), result, values, tile.box);
+      } else if (result.spec.library_filters) {
+        writer.add(tile.box.start, values, 0, i);
+      } else {
+        encode_chunks(result, values, tile.box, i, writer);
+      }
+      // Relaxed: a number to show, nothing hangs on it.
+      plan.bytes_done->fetch_add(values.size(), std::memory_order_relaxed);
     }
     RUNRIG_KILLPOINT("batch.map.tile_done");
-    // Relaxed: a number to show, nothing hangs on it.
-    plan.bytes_done->fetch_add(values.size(), std::memory_order_relaxed);
   } catch (...) {
     context.retire();
     throw;
   }
 }
 
-void create_output(const MapPlan& plan, const Journal& journal) {
-  Open& open = open_output();
-  open.file.reset();
-  open.spec = decode_output(pickle::loads(plan.spec));
+void create_output(const FilePlan& plan, const Journal& journal) {
+  abandon_output();
   std::vector<std::string> notes;
+  std::vector<pickle::Object> offsets;
   journal.act("creating the output");
   hdf5::OutputFile file = hdf5::OutputFile::create(plan.temporary);
-  const auto offset = file.create_dataset(plan.dataset, open.spec);
-  if (plan.like_file != nullptr) {
-    journal.act("copying attributes of " + std::string(plan.like_dataset));
-    const hdf5::File& source = OpenFiles::here().file(plan.like_file);
-    file.copy_attributes(source, "/", "/", std::nullopt, notes);
-    file.copy_attributes(source, plan.like_dataset, plan.dataset, open.spec.dtype, notes);
-    journal.act("copying dimension scales of " + std::string(plan.like_dataset));
-    if (!open.spec.null_space)
-      file.copy_dimension_scales(source, plan.like_dataset, plan.like_selection, plan.dataset, notes);
-    OpenFiles::here().close_all();
+  for (std::uint32_t i = 0; i < plan.pass_count; ++i) {
+    for (std::uint32_t k = 0; k < plan.passes[i].result_count; ++k) {
+      offsets.push_back(create_result(plan.passes[i].results[k], i + k == 0, file, journal, notes));
+    }
   }
+  OpenFiles::here().close_all();
   RUNRIG_KILLPOINT("batch.map.created");
-  if (offset) {
-    file.close();
-  } else {
-    open.file.emplace(std::move(file));
-  }
-  open.plan = plan.id;
+  hold_output(plan.id, std::move(file));
   std::vector<pickle::Object> lines;
   for (const auto& each : notes) lines.push_back(encode_text(each));
-  journal.append(pickle::Object::dict({{"offset", offset ? pickle::Object(*offset) : pickle::Object()},
-                                       {"notes", pickle::Object::list(std::move(lines))}}));
+  journal.append(pickle::Object::dict(
+      {{"offsets", pickle::Object::list(std::move(offsets))}, {"notes", pickle::Object::list(std::move(lines))}}));
 }
 
-void place_tiles(SliceContext& context, const MapPlan& plan, const MapTile* tiles, std::uint32_t count) {
-  Open& open = open_output();
-  if (open.plan != plan.id || !open.file) throw OutputGone();
+void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, const MapTile* tiles,
+                 std::uint32_t count) {
+  hdf5::OutputFile& output = opened(file.id);
   for (std::uint32_t i = 0; i < count; ++i) {
     context.heartbeat();
-    place_tile(plan, tiles[i], open);
+    place_tile(plan, tiles[i], output);
   }
 }
 
-void close_output(const MapPlan& plan) {
-  Open& open = open_output();
-  if (open.plan != plan.id || !open.file) throw OutputGone();
+void hold_output(std::uint64_t file_id, hdf5::OutputFile output) {
+  open_output().file.emplace(std::move(output));
+  open_output().plan = file_id;
+}
+
+void close_output(const FilePlan& plan) {
+  hdf5::OutputFile& output = opened(plan.id);
   RUNRIG_KILLPOINT("batch.map.closing");
-  open.file->close();
-  open.file.reset();
-  open.plan = 0;
+  output.close();
+  abandon_output();
 }
 
 void abandon_output() {

@@ -11,118 +11,176 @@
 #include "runrig/channel/pickle.hpp"
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/sync/error.hpp"
-#include "slabs.hpp"
+#include "tile_waves.hpp"
+#include "writer_calls.hpp"
 
 namespace runrig::batch {
 namespace {
 
 using pickle::Object;
 
-constexpr std::uint64_t tile_target_bytes = std::uint64_t{1} << 20;
-constexpr int writer_attempts = 3;
-
-// The writer was killed, or died, and with it what it had open.
-class WriterDied : public TaskError {
- public:
-  using TaskError::TaskError;
-};
-
-std::string failure_in(const Journal& journal, const std::string& reason) {
-  const std::string action = journal.action();
-  return action.empty() || action == "creating the output" ? reason : reason + " (" + action + ")";
+bool same_pass(const OutputPart& a, const OutputPart& b) {
+  return a.spec.shape == b.spec.shape && a.spec.chunk == b.spec.chunk && a.all_fill == b.all_fill;
 }
+
+/// Parts that are made together, and the variables that they need.
+struct Pass {
+  std::vector<const OutputPart*> parts;
+  std::vector<std::uint32_t> variables;  // of the request
+
+  std::uint32_t place_of(std::uint32_t variable) {
+    const auto at = std::ranges::find(variables, variable);
+    if (at == variables.end()) {
+      variables.push_back(variable);
+      return static_cast<std::uint32_t>(variables.size() - 1);
+    }
+    return static_cast<std::uint32_t>(at - variables.begin());
+  }
+  [[nodiscard]] const hdf5::OutputSpec& spec() const { return parts[0]->spec; }
+  [[nodiscard]] bool chunked() const { return spec().chunk.rank() > 0; }
+  [[nodiscard]] bool all_fill() const { return parts[0]->all_fill; }
+  /// Bytes of one element of every part.
+  [[nodiscard]] std::size_t element_bytes() const {
+    std::size_t bytes = 0;
+    for (const OutputPart* part : parts) bytes += item_bytes(part->spec.dtype);
+    return bytes;
+  }
+};
 
 class OutputJob {
  public:
   OutputJob(Session::State& state, const OutputRequest& request, PendingOutput& output)
-      : state_(state), request_(request), spec_(request.spec), output_(output) {}
+      : state_(state), request_(request), output_(output) {
+    for (const OutputPart& part : request.parts) {
+      auto same = std::ranges::find_if(passes_, [&](const Pass& pass) { return same_pass(*pass.parts[0], part); });
+      if (same == passes_.end()) same = passes_.insert(passes_.end(), Pass{});
+      same->parts.push_back(&part);
+      for (const std::uint32_t input : part.inputs) (void)same->place_of(input);
+      // What a dataset is made like is a variable of its pass as well, though the program may not use it.
+      if (part.like) (void)same->place_of(*part.like);
+    }
+  }
 
   std::vector<std::string> run() {
     check_space();
-    if (!request_.all_fill) state_.progress.bytes += spec_.shape.elements() * item_bytes(spec_.dtype);
-    for (int attempt = 1;; ++attempt) {
-      try {
-        write();
-        break;
-      } catch (const WriterDied&) {
-        // Killed from outside, or by this very input; its file starts again from the beginning.
-        abandon();
-        if (attempt == writer_attempts) throw;
-        output_.discard();
-      } catch (const TaskError&) {
-        abandon();
-        throw;
-      }
+    for (const Pass& pass : passes_) {
+      if (!pass.all_fill()) state_.progress.bytes += pass.spec().shape.elements() * pass.element_bytes();
     }
+    retry_when_writer_dies(state_, output_, [&] { write(); });
     output_.publish();
     return notes_;
   }
 
  private:
   void check_space() const {
-    const auto bytes = spec_.shape.checked_bytes(item_bytes(spec_.dtype));
-    if (!bytes) throw TaskError("the result of shape " + to_string(spec_.shape) + " is too large");
-    if (request_.all_fill || (spec_.chunk.rank() > 0 && !spec_.filters.empty()))
-      return;  // how large it gets is not known
+    std::uint64_t total = 0;  // of what is stored as it is; how large the rest gets is not known
+    for (const OutputPart& part : request_.parts) {
+      const auto bytes = part.spec.shape.checked_bytes(item_bytes(part.spec.dtype));
+      if (!bytes) throw TaskError("the result of shape " + to_string(part.spec.shape) + " is too large");
+      if (part.all_fill || (part.spec.chunk.rank() > 0 && !part.spec.filters.empty())) continue;
+      if (__builtin_add_overflow(total, *bytes, &total)) total = UINT64_MAX;
+    }
+    if (total == 0) return;
     const auto directory = std::filesystem::path(output_.temporary_path()).parent_path().string();
     struct statvfs status {};
     check_errno(::statvfs(directory.c_str(), &status), "look for space in", directory);
     const std::uint64_t free_bytes = static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
-    if (*bytes > free_bytes) {
+    if (total > free_bytes) {
       throw Error(std::errc::no_space_on_device,
-                  "write " + std::to_string(*bytes) + " bytes, with " + std::to_string(free_bytes) + " free, to",
+                  "write " + std::to_string(total) + " bytes, with " + std::to_string(free_bytes) + " free, to",
                   output_.final_path());
     }
   }
 
   void write() {
-    const auto plan_memory = make_plan();
+    const auto memory = make_plan();
     create();
-    if (!request_.all_fill) compute();
-    if (spec_.chunk.rank() > 0 || !offset_known_)
-      run_writer([plan = plan_](SliceContext&) { close_output(*plan); }, "closing the output");
+    for (std::size_t i = 0; i < passes_.size(); ++i) {
+      if (passes_[i].chunked() && !passes_[i].all_fill()) compute(passes_[i], plans_[i]);
+    }
+    run_writer(
+        state_, [file = file_](SliceContext&) { close_output(*file); }, "closing the output");
+    for (std::size_t i = 0; i < passes_.size(); ++i) {
+      if (!passes_[i].chunked() && !passes_[i].all_fill()) compute(passes_[i], plans_[i]);
+    }
   }
 
   ArenaWriter make_plan() {
-    static std::uint64_t plans = 0;
-    const auto spec = pickle::dumps(encode(spec_));
-    const auto code = request_.program->code();
-    std::size_t text = output_.temporary_path().size() + request_.dataset.size();
-    for (const OutputVariable& each : request_.variables) text += each.file.size() + each.dataset.size() + 2;
-    ArenaWriter memory(*state_.arena, sizeof(MapPlan) + request_.variables.size() * sizeof(MapVariable) + spec.size() +
-                                          code.size() + text + 4096);
-    plan_ = memory.add<MapPlan>(1);
-    plan_->variables = add_variables(memory);
-    plan_->variable_count = static_cast<std::uint32_t>(request_.variables.size());
+    std::size_t bytes = sizeof(FilePlan) + passes_.size() * sizeof(MapPlan) + output_.temporary_path().size() + 4096;
+    for (const OutputVariable& each : request_.variables) {
+      // Each pass may need each variable.
+      bytes += passes_.size() * (sizeof(MapVariable) + each.file.size() + each.dataset.size() + 16);
+    }
+    std::vector<std::vector<std::byte>> specs;
+    for (const Pass& pass : passes_) {
+      for (const OutputPart* part : pass.parts) {
+        specs.push_back(pickle::dumps(encode(part->spec)));
+        bytes += sizeof(MapResultPlan) + specs.back().size() + part->program->code().size() + part->dataset.size() +
+                 part->inputs.size() * sizeof(std::uint32_t) + 64;
+        for (const auto& [name, text] : part->attributes)
+          bytes += sizeof(PlanAttribute) + name.size() + text.size() + 16;
+      }
+    }
+    ArenaWriter memory(*state_.arena, bytes);
+    file_ = memory.add<FilePlan>(1);
+    plans_ = memory.add<MapPlan>(passes_.size());
+    file_->id = next_plan_id();
+    file_->passes = plans_;
+    file_->pass_count = static_cast<std::uint32_t>(passes_.size());
+    file_->temporary = memory.add(output_.temporary_path());
+    std::size_t spec = 0;
+    for (std::size_t i = 0; i < passes_.size(); ++i) plan_pass(passes_[i], plans_[i], specs, spec, memory);
+    return memory;
+  }
+
+  void plan_pass(Pass& pass, MapPlan& plan, const std::vector<std::vector<std::byte>>& specs, std::size_t& spec,
+                 ArenaWriter& memory) {
     const auto copy = [&memory](std::span<const std::byte> bytes) {
       std::byte* place = memory.take(bytes.size(), 8);
       std::memcpy(place, bytes.data(), bytes.size());
       return std::span<const std::byte>(place, bytes.size());
     };
-    plan_->id = ++plans;
-    plan_->code = copy(code);
-    plan_->program_scratch = request_.program->scratch_bytes();
-    plan_->spec = copy(spec);
-    plan_->temporary = memory.add(output_.temporary_path());
-    plan_->dataset = memory.add(request_.dataset);
-    if (request_.like) {
-      plan_->like_file = plan_->variables[*request_.like].source.file;
-      plan_->like_dataset = plan_->variables[*request_.like].source.dataset;
-      plan_->like_selection = plan_->variables[*request_.like].source.selection;
+    plan.id = next_plan_id();
+    plan.temporary = file_->temporary;
+    plan.bytes_done = &state_.bytes_done();
+    plan.result_count = static_cast<std::uint32_t>(pass.parts.size());
+    plan.results = memory.add<MapResultPlan>(pass.parts.size());
+    plan.variables = add_variables(pass, plan, memory);
+    for (std::size_t i = 0; i < pass.parts.size(); ++i) {
+      const OutputPart& part = *pass.parts[i];
+      MapResultPlan& result = plan.results[i];
+      result.code = copy(part.program->code());
+      result.program_scratch = part.program->scratch_bytes();
+      result.spec = copy(specs[spec++]);
+      result.dataset = memory.add(part.dataset);
+      auto* inputs = memory.add<std::uint32_t>(part.inputs.size());
+      for (std::size_t k = 0; k < part.inputs.size(); ++k) inputs[k] = pass.place_of(part.inputs[k]);
+      result.inputs = {inputs, part.inputs.size()};
+      if (part.like) {
+        const Source& source = plan.variables[pass.place_of(*part.like)].source;
+        result.like_file = source.file;
+        result.like_dataset = source.dataset;
+        result.like_selection = source.selection;
+      }
+      auto* attributes = memory.add<PlanAttribute>(part.attributes.size());
+      for (std::size_t k = 0; k < part.attributes.size(); ++k) {
+        attributes[k] = {memory.add(part.attributes[k].first), memory.add(part.attributes[k].second)};
+      }
+      result.attributes = {attributes, part.attributes.size()};
     }
-    plan_->bytes_done = &state_.bytes_done();
-    return memory;
   }
 
-  const MapVariable* add_variables(ArenaWriter& memory) {
-    const std::size_t count = request_.variables.size();
+  const MapVariable* add_variables(const Pass& pass, MapPlan& plan, ArenaWriter& memory) {
+    const std::size_t count = pass.variables.size();
     auto* variables = memory.add<MapVariable>(count);
     const auto workers = static_cast<std::size_t>(state_.readers.size());
-    // Scratch memory, of which each variable and the result take a tile; then what reading needs.
-    plan_->data_bytes = (std::size_t{256} << 20) +
-                        (count + 4) * 2 * static_cast<std::size_t>(std::max(tile_target_bytes, output_chunk_bytes()));
+    // Scratch memory, of which each variable and result takes a tile; then what reading needs.
+    plan.variable_count = static_cast<std::uint32_t>(count);
+    plan.data_bytes =
+        (std::size_t{256} << 20) + (count + pass.parts.size() + 3) * 2 *
+                                       static_cast<std::size_t>(std::max(tile_target_bytes, output_chunk_bytes(pass)));
     for (std::size_t i = 0; i < count; ++i) {
-      const OutputVariable& each = request_.variables[i];
+      const OutputVariable& each = request_.variables[pass.variables[i]];
       variables[i].dtype = each.dtype;
       variables[i].scalar = each.selection.shape.rank() == 0;
       variables[i].in_memory = each.array.has_value();
@@ -134,189 +192,119 @@ class OutputJob {
       source.max_chunk_bytes = state_.memory_bytes;
       source.cache_bytes = std::min(std::size_t{16} << 20, state_.memory_bytes / (workers * count * 8));
       source.force_library = state_.options.force_library;
-      plan_->data_bytes += source.cache_bytes + 4 * static_cast<std::size_t>(each.chunk_bytes);
+      plan.data_bytes += source.cache_bytes + 4 * static_cast<std::size_t>(each.chunk_bytes);
     }
     return variables;
   }
 
-  // A chunk of the output, as far as that can be in memory.
-  std::uint64_t output_chunk_bytes() const {
-    const auto bytes = spec_.chunk.checked_bytes(item_bytes(spec_.dtype)).value_or(SIZE_MAX);
-    return std::min<std::uint64_t>(bytes, state_.memory_bytes);
+  // A chunk of the largest output, as far as that can be in memory.
+  std::uint64_t output_chunk_bytes(const Pass& pass) const {
+    std::uint64_t largest = 0;
+    for (const OutputPart* part : pass.parts) {
+      largest = std::max<std::uint64_t>(
+          largest, part->spec.chunk.checked_bytes(item_bytes(part->spec.dtype)).value_or(SIZE_MAX));
+    }
+    return std::min<std::uint64_t>(largest, state_.memory_bytes);
   }
-  std::uint64_t largest_chunk_bytes() const {
-    std::uint64_t largest = output_chunk_bytes();
-    for (const OutputVariable& each : request_.variables) largest = std::max(largest, each.chunk_bytes);
+  std::uint64_t largest_chunk_bytes(const Pass& pass) const {
+    std::uint64_t largest = output_chunk_bytes(pass);
+    for (const std::uint32_t each : pass.variables) largest = std::max(largest, request_.variables[each].chunk_bytes);
     return largest;
   }
 
-  template <class Body>
-  void run_writer(const Body& body, std::string_view action) {
-    auto options = state_.launch_options(1, 0);
-    options.max_kills = 1;  // what a dead writer had open is gone
-    Launch launch = state_.writer.launch(options, body);
-    check_writer(launch, action);
-  }
-
-  // Waits for what the writer does. Throws WriterDied or TaskError.
-  void check_writer(Launch& launch, std::string_view action) {
-    state_.wait(launch);
-    const SliceOutcome outcome = launch.outcome(0);
-    if (outcome.state == SliceState::lost || outcome.exception_type.find("OutputGone") != std::string::npos) {
-      throw WriterDied(failure_text(outcome, action));
-    }
-    check_launch(launch, action);
-  }
-
   void create() {
-    const ArenaBlock block = state_.arena->allocate(std::size_t{1} << 20);
-    const Journal journal(block.data(), block.size_bytes());
-    journal.reset();
-    try {
-      run_writer(
-          [plan = plan_, journal](SliceContext& context) {
-            try {
-              create_output(*plan, journal);
-            } catch (...) {
-              context.retire();
-              throw;
-            }
-          },
-          "creating the output");
-    } catch (const WriterDied& error) {
-      throw WriterDied(failure_in(journal, error.what()));
-    } catch (const TaskError& error) {
-      throw TaskError(failure_in(journal, error.what()));
+    const Object report = run_reporting_writer(
+        state_, [file = file_](SliceContext&, const Journal& journal) { create_output(*file, journal); },
+        "creating the output");
+    const auto& offsets = report.at("offsets").items();
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < passes_.size(); ++i) {
+      for (std::uint32_t k = 0; k < plans_[i].result_count; ++k) {
+        const Object& offset = at < offsets.size() ? offsets[at] : throw_short_report();
+        ++at;
+        if (!offset.is_none()) plans_[i].results[k].offset = offset.as_uint();
+      }
     }
-    const auto records = journal.records();
-    if (records.size() != 1) throw FormatError("read the report of", "the writer", "it is not one record");
-    const Object& offset = records[0].at("offset");
-    offset_known_ = !offset.is_none();
-    if (offset_known_) plan_->offset = offset.as_uint();
     notes_.clear();
-    for (const Object& each : records[0].at("notes").items()) notes_.push_back(decode_text(each));
+    for (const Object& each : report.at("notes").items()) notes_.push_back(decode_text(each));
+  }
+  [[noreturn]] static const Object& throw_short_report() {
+    throw FormatError("read the report of", "the writer", "it is too short");
   }
 
-  // The result as a dataset, for what cuts datasets.
-  hdf5::DatasetInfo output_info() const {
-    hdf5::DatasetInfo info;
-    info.type.numeric = true;
-    info.type.dtype = spec_.dtype;
-    info.shape = spec_.shape;
-    info.layout = spec_.chunk.rank() > 0 ? hdf5::Layout::chunked : hdf5::Layout::contiguous;
-    info.chunk = spec_.chunk;
-    return info;
-  }
-  // A wave of tiles: memory for what the workers make, kept until the writer has placed it.
-  struct Wave {
-    ArenaBlock memory;
-    std::optional<ArenaWriter> tables;
-    MapTile* tiles = nullptr;
-    std::uint32_t count = 0;
-    Launch placing;
-  };
-
-  void compute() {
-    const hdf5::DatasetInfo info = output_info();
-    const auto all = hdf5::Selection::all(spec_.shape);
-    const std::uint64_t wave_bytes =
+  void compute(const Pass& pass, const MapPlan& plan) {
+    TileWork work;
+    // The result as a dataset, for what cuts datasets.
+    work.info.type.numeric = true;
+    work.info.type.dtype = pass.spec().dtype;
+    work.info.shape = pass.spec().shape;
+    work.info.layout = pass.chunked() ? hdf5::Layout::chunked : hdf5::Layout::contiguous;
+    work.info.chunk = pass.spec().chunk;
+    work.scale = static_cast<double>(pass.element_bytes()) / static_cast<double>(item_bytes(pass.spec().dtype));
+    work.wave_bytes =
         std::clamp<std::uint64_t>(state_.memory_bytes / 16, std::uint64_t{1} << 20, std::uint64_t{64} << 20);
-    const std::size_t item = item_bytes(spec_.dtype);
-    if (spec_.chunk.rank() > 0 && !spec_.library_filters) {
-      bound_ = hdf5::ChunkEncoder(spec_.filters, item, spec_.big_endian)
-                   .bound(static_cast<std::size_t>(output_chunk_bytes()));
+    std::vector<std::size_t> bounds;  // of an encoded chunk, by part; 0 where the library encodes
+    for (const OutputPart* part : pass.parts) {
+      if (!pass.chunked() || part->spec.library_filters) {
+        bounds.push_back(0);
+        continue;
+      }
+      const hdf5::ChunkEncoder encoder(part->spec.filters, item_bytes(part->spec.dtype), part->spec.big_endian);
+      bounds.push_back(encoder.bound(static_cast<std::size_t>(output_chunk_bytes(pass))));
     }
-    Wave waves[2];
-    std::size_t turn = 0;
-    for (const hdf5::Box& region : hdf5::aligned_boxes(info, all, wave_bytes)) {
-      Wave& wave = waves[turn++ % 2];
-      finish(wave);
-      fill_wave(wave, info, all, region);
-      Launch launch =
-          state_.readers.launch(state_.launch_options(wave.count, std::max(tile_target_bytes, largest_chunk_bytes())),
-                                [plan = plan_, tiles = wave.tiles](SliceContext& context) {
-                                  compute_tile(context, *plan, tiles[context.slice()]);
-                                });
+    work.tile_bytes = [&](const hdf5::Box& box) { return tile_bytes(pass, bounds, box); };
+    work.compute = [&](MapTile* tiles, std::uint32_t count) {
+      return state_.readers.launch(
+          state_.launch_options(count, std::max(tile_target_bytes, largest_chunk_bytes(pass))),
+          [plan = &plan, tiles](SliceContext& context) { compute_tile(context, *plan, tiles[context.slice()]); });
+    };
+    work.check_computed = [&](Launch& launch) {
       state_.wait(launch);
       check_launch(launch, request_.action);
-      if (spec_.chunk.rank() == 0) continue;
-      finish(waves[turn % 2]);  // the writer does one thing at a time
-      auto options = state_.launch_options(1, wave_bytes);
-      options.max_kills = 1;
-      wave.placing =
-          state_.writer.launch(options, [plan = plan_, tiles = wave.tiles, count = wave.count](SliceContext& context) {
-            try {
-              place_tiles(context, *plan, tiles, count);
-            } catch (...) {
-              context.retire();
-              throw;
-            }
-          });
+    };
+    if (pass.chunked()) {
+      work.place = [&](const MapTile* tiles, std::uint32_t count) {
+        auto options = state_.launch_options(1, work.wave_bytes);
+        options.max_kills = 1;
+        return state_.writer.launch(options, [file = file_, plan = &plan, tiles, count](SliceContext& context) {
+          try {
+            place_tiles(context, *file, *plan, tiles, count);
+          } catch (...) {
+            context.retire();
+            throw;
+          }
+        });
+      };
+      work.check_placed = [&](Launch& launch) { check_writer(state_, launch, "writing the output"); };
     }
-    for (Wave& each : waves) finish(each);
-  }
-
-  void finish(Wave& wave) {
-    if (wave.count > 0 && spec_.chunk.rank() > 0) {
-      check_writer(wave.placing, "writing the output");
-    }
-    wave = Wave();
-  }
-
-  void fill_wave(Wave& wave, const hdf5::DatasetInfo& info, const hdf5::Selection& all, const hdf5::Box& region) {
-    const hdf5::Selection part = part_of(all, region);
-    // A small result is still cut for all workers.
-    const std::uint64_t bytes = region.count.elements() * item_bytes(spec_.dtype);
-    const auto target = std::clamp<std::uint64_t>(bytes / (static_cast<std::uint64_t>(state_.readers.size()) * 4),
-                                                  std::uint64_t{64} << 10, tile_target_bytes);
-    auto boxes = hdf5::aligned_boxes(info, part, target);
-    std::vector<std::size_t> sizes;
-    std::size_t total = 0;
-    for (hdf5::Box& box : boxes) {
-      for (std::size_t axis = 0; axis < box.start.rank(); ++axis) box.start[axis] += region.start[axis];
-      sizes.push_back((tile_bytes(box) + 63) / 64 * 64);
-      total += sizes.back();
-    }
-    if (total > 0) wave.memory = state_.arena->allocate(total);
-    wave.tables.emplace(*state_.arena, boxes.size() * sizeof(MapTile) + 64);
-    wave.tiles = wave.tables->add<MapTile>(boxes.size());
-    wave.count = static_cast<std::uint32_t>(boxes.size());
-    std::byte* memory = wave.memory.data();
-    for (std::size_t i = 0; i < boxes.size(); ++i) {
-      wave.tiles[i].box = boxes[i];
-      wave.tiles[i].memory = memory;
-      wave.tiles[i].memory_bytes = sizes[i];
-      if (memory != nullptr) memory += sizes[i];
-    }
+    run_in_waves(state_, work);
   }
 
   // What a tile may leave for the writer, at most.
-  std::size_t tile_bytes(const hdf5::Box& box) const {
-    if (spec_.chunk.rank() == 0) return 0;
-    if (spec_.library_filters) return static_cast<std::size_t>(box.count.elements()) * item_bytes(spec_.dtype);
+  static std::size_t tile_bytes(const Pass& pass, const std::vector<std::size_t>& bounds, const hdf5::Box& box) {
+    if (!pass.chunked()) return 0;
+    const Shape& chunk = pass.spec().chunk;
     std::size_t chunks = 1;
     for (std::size_t axis = 0; axis < box.count.rank(); ++axis) {
-      chunks *= static_cast<std::size_t>((box.count[axis] + spec_.chunk[axis] - 1) / spec_.chunk[axis]);
+      chunks *= static_cast<std::size_t>((box.count[axis] + chunk[axis] - 1) / chunk[axis]);
     }
-    return chunks * (sizeof(ChunkEntry) + bound_);
-  }
-
-  void abandon() {
-    try {
-      run_writer([](SliceContext&) { abandon_output(); }, "closing the output");
-    } catch (const TaskError&) {
-      // The writer died over it: then the file is closed as well.
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < pass.parts.size(); ++i) {
+      const hdf5::OutputSpec& spec = pass.parts[i]->spec;
+      bytes += spec.library_filters
+                   ? sizeof(ChunkEntry) + static_cast<std::size_t>(box.count.elements()) * item_bytes(spec.dtype)
+                   : chunks * (sizeof(ChunkEntry) + bounds[i]);
     }
+    return bytes;
   }
 
   Session::State& state_;
   const OutputRequest& request_;
-  const hdf5::OutputSpec& spec_;
   PendingOutput& output_;
+  std::vector<Pass> passes_;
   std::vector<std::string> notes_;
-  MapPlan* plan_ = nullptr;
-  std::size_t bound_ = 0;
-  bool offset_known_ = false;
+  FilePlan* file_ = nullptr;
+  MapPlan* plans_ = nullptr;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "output_path.hpp"
@@ -22,19 +23,26 @@ struct OutputVariable {
   std::uint64_t chunk_bytes = 0;  // decoded, of the dataset
 };
 
-/// One dataset in one new file: `program` on the variables, element by element.
-struct OutputRequest {
-  std::vector<OutputVariable> variables;  // as the program has them
+/// One dataset of the new file: `program` on the variables, element by element.
+struct OutputPart {
   const Program* program = nullptr;
+  std::vector<std::uint32_t> inputs;  // indices of the request's variables, in the program's order
   hdf5::OutputSpec spec;
-  std::string dataset;              // its path in the output
-  std::optional<std::size_t> like;  // the variable whose attributes and dimension scales it takes
-  bool all_fill = false;            // nothing is to be stored: the fill value in `spec` is every element's
-  std::string action;               // what a worker that dies was about, for the message: "reading /x"
+  std::string dataset;                                            // its path in the output
+  std::optional<std::uint32_t> like;                              // the variable whose attributes and scales it takes
+  bool all_fill = false;                                          // nothing is to be stored: `spec.fill` is everywhere
+  std::vector<std::pair<std::string, std::string>> attributes{};  // further ones, name and text
 };
 
-/// Computes and writes it: workers make tiles, the writer places their chunks, or the workers fill a contiguous dataset
-/// themselves. The file is published when it is complete. Returns notes on what could not be kept.
+struct OutputRequest {
+  std::vector<OutputVariable> variables;
+  std::vector<OutputPart> parts;
+  std::string action;  // what a worker that dies was about, for the message: "reading /x"
+};
+
+/// Computes and writes it: workers make tiles, the writer places their chunks, or the workers fill contiguous datasets
+/// themselves. Parts of one shape and chunking are made in one pass over their variables. The file is published when it
+/// is complete. Returns notes on what could not be kept.
 /// Throws TaskError, Error (the file system's reasons), Cancelled; nothing is left then but the pending file, which is
 /// its owner's to discard.
 std::vector<std::string> make_output(Session::State& state, const OutputRequest& request, PendingOutput& output);

@@ -29,6 +29,7 @@ hdf5::ReadOptions Source::read_options() const {
   options.force_library = force_library;
   options.cache_bytes = cache_bytes;
   options.max_chunk_bytes = max_chunk_bytes;
+  options.as_stored = as_stored;
   return options;
 }
 
@@ -68,10 +69,12 @@ hdf5::Dataset& OpenFiles::dataset(const std::string& path, const std::string& da
                                   const hdf5::ReadOptions& options) {
   hdf5::File& opened = file(path);
   auto& datasets = entries_.front().datasets;
-  if (const auto found = datasets.find(dataset); found != datasets.end()) return found->second;
+  // One dataset may be open twice: for its numbers, and for what is stored.
+  const std::string key = dataset + (options.as_stored ? std::string("\0s", 2) : std::string());
+  if (const auto found = datasets.find(key); found != datasets.end()) return found->second;
   // A file of ten thousand datasets visits each once; a job reads few of one file again and again.
   if (datasets.size() >= 16) datasets.clear();
-  return datasets.emplace(dataset, hdf5::Dataset::open(opened, dataset, options)).first->second;
+  return datasets.emplace(key, hdf5::Dataset::open(opened, dataset, options)).first->second;
 }
 
 hdf5::Dataset& OpenFiles::dataset(const Source& source) {

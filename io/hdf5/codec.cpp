@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "block_codec.hpp"
 #include "filters.hpp"
 #include "fletcher32.hpp"
 #include "lzf.hpp"
@@ -18,7 +19,9 @@ namespace {
 
 using Decompressor = std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)>;
 
-bool is_compressor(const FilterInfo& filter) { return filter.id == H5Z_FILTER_DEFLATE || filter.id == detail::lzf_id; }
+bool is_compressor(const FilterInfo& filter) {
+  return filter.id == H5Z_FILTER_DEFLATE || filter.id == detail::lzf_id || detail::is_block_compressor(filter);
+}
 
 [[noreturn]] void damaged(std::string_view name, const std::string& why) { throw FormatError("read chunk", name, why); }
 
@@ -26,7 +29,8 @@ bool is_compressor(const FilterInfo& filter) { return filter.id == H5Z_FILTER_DE
 
 bool is_native_pipeline(std::span<const FilterInfo> filters) noexcept {
   const bool known = std::ranges::all_of(filters, [](const FilterInfo& filter) {
-    return is_compressor(filter) || filter.id == H5Z_FILTER_SHUFFLE || filter.id == H5Z_FILTER_FLETCHER32;
+    return is_compressor(filter) || filter.id == H5Z_FILTER_SHUFFLE || filter.id == H5Z_FILTER_FLETCHER32 ||
+           detail::is_block_codec(filter.id);
   });
   // Behind two compressors the size between them is unknown, so nothing could be checked or bounded.
   return known && filters.size() <= 32 && std::ranges::count_if(filters, is_compressor) <= 1;
@@ -62,6 +66,10 @@ struct ChunkDecoder::State {
                   std::string_view name) {
     if (filter.id == detail::lzf_id) {
       if (detail::lzf_decode(in, out) != out.size()) damaged(name, "its lzf data is damaged");
+      return;
+    }
+    if (detail::is_block_codec(filter.id)) {
+      if (!detail::block_decode(filter, item_bytes, in, out)) damaged(name, "its " + filter.name + " data is damaged");
       return;
     }
     // No deflate stream expands more than 1032 times. Checked before the output's pages are touched.
@@ -122,7 +130,7 @@ void ChunkDecoder::decode(std::span<std::byte> stored, std::uint32_t filter_mask
       damaged(name, std::to_string(data.size()) + " bytes are stored instead of " + std::to_string(bytes));
     }
     const std::span<std::byte> target = state.target(data, bytes, i == last && bytes == out.size(), out);
-    if (compressor) {
+    if (compressor || detail::is_block_codec(filter.id)) {
       state.decompress(filter, data, target, name);
     } else {
       const std::size_t item = filter.parameters.empty() ? state.item_bytes : filter.parameters[0];

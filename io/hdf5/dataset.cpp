@@ -7,6 +7,7 @@
 #include "reader.hpp"
 #include "runrig/hdf5/codec.hpp"
 #include "strided_copy.hpp"
+#include "value_copy.hpp"
 
 namespace runrig::hdf5 {
 namespace detail {
@@ -104,6 +105,7 @@ class Dataset::Impl {
     source_.dataset = open(H5P_DEFAULT);
     follow_into_other_file(id);
     source_.info = detail::describe_dataset(source_.dataset.get(), source_.name, detail::StoredBytes::leave_out);
+    if (options.as_stored) describe_as_stored();
     native_ = !options.force_library && is_native(source_.info);
     if (source_.info.layout != Layout::chunked) return;
     // Opened again with a cache that fits: how large a chunk is was not known before. While a dataset is open, opening
@@ -182,9 +184,59 @@ class Dataset::Impl {
     return starts;
   }
 
+  [[nodiscard]] bool is_stored(const Box& box) const {
+    const DatasetInfo& info = source_.info;
+    if (info.layout == Layout::contiguous) return !native_ || info.file_offset.has_value();
+    if (info.layout != Layout::chunked || info.shape.rank() == 0) return true;
+    constexpr std::uint64_t most_asked = 256;
+    detail::Coordinates start{};
+    std::uint64_t chunks = 1;
+    for (std::size_t axis = 0; axis < info.shape.rank(); ++axis) {
+      if (box.count[axis] == 0) return false;
+      start[axis] = box.start[axis] / info.chunk[axis] * info.chunk[axis];
+      chunks *= std::min<std::uint64_t>(most_asked + 1,
+                                        (box.start[axis] + box.count[axis] - 1 - start[axis]) / info.chunk[axis] + 1);
+      if (chunks > most_asked) return true;
+    }
+    detail::Coordinates at = start;
+    for (std::uint64_t i = 0; i < chunks; ++i) {
+      hsize_t bytes = 0;
+      // Fails for a chunk that does not exist; whatever else it fails for, reading says.
+      const bool found = H5Dget_chunk_storage_size(source_.dataset.get(), at.data(), &bytes) >= 0;
+      const bool absent =
+          found ? bytes == 0 : detail::last_reason().find("chunk storage is not allocated") != std::string::npos;
+      if (!absent) return true;
+      for (std::size_t axis = info.shape.rank(); axis-- > 0;) {
+        at[axis] += info.chunk[axis];
+        if (at[axis] < box.start[axis] + box.count[axis]) break;
+        at[axis] = start[axis];
+      }
+    }
+    return false;
+  }
+
   [[nodiscard]] const detail::Source& source() const { return source_; }
 
  private:
+  /// Elements become items of so many bytes, whatever they hold, which nothing converts.
+  void describe_as_stored() {
+    const detail::Id type = detail::checked(H5Dget_type(source_.dataset.get()), "open dataset", source_.name);
+    const detail::TypeContent content = detail::content_of(type.get(), source_.name);
+    if (content.variable || content.references) {
+      throw FormatError("read", source_.name, "its elements have no fixed size, or refer to others");
+    }
+    StoredType& stored = source_.info.type;
+    stored.numeric = true;
+    stored.dtype = DType::uint8;
+    stored.direct = true;
+    stored.swapped = false;
+    source_.info.fill = detail::stored_fill(source_.dataset.get(), type.get(), source_.name);
+  }
+
+  [[nodiscard]] std::size_t memory_item_bytes() const {
+    return source_.options.as_stored ? source_.info.type.item_bytes : item_bytes(source_.info.type.dtype);
+  }
+
   /// An external link leads into another file: what is read without the library is read from that one.
   void follow_into_other_file(hid_t file) {
     H5O_info_t here;
@@ -218,7 +270,7 @@ class Dataset::Impl {
                                              std::span<const std::ptrdiff_t> strides) const {
     std::vector<std::ptrdiff_t> dense;
     if (strides.empty()) {
-      dense = detail::contiguous_strides(box.count, item_bytes(source_.info.type.dtype));
+      dense = detail::contiguous_strides(box.count, memory_item_bytes());
       strides = dense;
     }
     detail::Request request;
@@ -255,6 +307,7 @@ Dataset::~Dataset() = default;
 const DatasetInfo& Dataset::info() const noexcept { return impl_->source().info; }
 const std::string& Dataset::name() const noexcept { return impl_->source().name; }
 void Dataset::check_readable() const { impl_->check_readable(); }
+bool Dataset::is_stored(const Box& box) const { return impl_->is_stored(box); }
 bool Dataset::all_fill() const { return impl_->all_fill(); }
 
 std::optional<std::vector<Shape>> Dataset::stored_chunks(std::size_t max_chunks) const {

@@ -83,6 +83,18 @@ Extents describe_space(hid_t space, std::string_view name) {
   return extents;
 }
 
+std::vector<std::byte> stored_fill(hid_t dataset, hid_t type, std::string_view name) {
+  const Id properties = checked(H5Dget_create_plist(dataset), attempt, name);
+  std::vector<std::byte> value(H5Tget_size(type));
+  H5D_fill_value_t state = H5D_FILL_VALUE_UNDEFINED;
+  H5D_fill_time_t time = H5D_FILL_TIME_ERROR;
+  check(H5Pfill_value_defined(properties.get(), &state), attempt, name);
+  check(H5Pget_fill_time(properties.get(), &time), attempt, name);
+  if (state != H5D_FILL_VALUE_USER_DEFINED || time == H5D_FILL_TIME_NEVER) return value;
+  check(H5Pget_fill_value(properties.get(), type, value.data()), attempt, name);
+  return value;
+}
+
 DatasetInfo describe_dataset(hid_t dataset, std::string_view name, StoredBytes stored_bytes) {
   DatasetInfo info;
   const Id type = checked(H5Dget_type(dataset), attempt, name);

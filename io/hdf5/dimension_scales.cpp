@@ -146,13 +146,6 @@ class ScaleCopy {
   Id type_;
 };
 
-/// A scale made in the output so far: a second axis cut the same way shares it.
-struct MadeScale {
-  std::string source_path;
-  AxisSelection axis;
-  Id id;
-};
-
 std::string free_path(hid_t file, const std::string& wanted) {
   const auto taken = [&](const std::string& path) {
     const bool found = H5Oexists_by_name(file, path.c_str(), H5P_DEFAULT) > 0;
@@ -180,7 +173,7 @@ void OutputFile::copy_dimension_scales(const File& source, const std::string& so
   const std::string name = detail::object_name(source, source_dataset);
   const Id from = checked(H5Dopen2(source_file, source_dataset.c_str(), H5P_DEFAULT), attempt, name);
   const hid_t to = state_->dataset(dataset).id.get();
-  std::vector<MadeScale> made;
+  std::vector<State::MadeScale>& made = state_->scales;
   unsigned result_axis = 0;
   for (unsigned axis = 0; axis < selection.rank; ++axis) {
     const AxisSelection& range = selection.axes[axis];
@@ -191,8 +184,9 @@ void OutputFile::copy_dimension_scales(const File& source, const std::string& so
     H5Eclear2(H5E_DEFAULT);  // none attached is an error to some versions of the library
     for (const std::string& path : paths) {
       try {
-        auto same = std::ranges::find_if(
-            made, [&](const MadeScale& scale) { return scale.source_path == path && scale.axis == range; });
+        auto same = std::ranges::find_if(made, [&](const State::MadeScale& scale) {
+          return scale.source_file == source.path() && scale.source_path == path && scale.axis == range;
+        });
         if (same == made.end()) {
           const std::string scale_path = detail::object_name(source, path);
           const Id scale = checked(H5Dopen2(source_file, path.c_str(), H5P_DEFAULT), attempt, scale_path);
@@ -202,7 +196,7 @@ void OutputFile::copy_dimension_scales(const File& source, const std::string& so
           const std::string target = free_path(state_->file.get(), path);
           if (target != path)
             notes.push_back("the scale " + detail::printable(path) + " is called " + target + " here");
-          made.push_back({path, range, copy.write(state_->file.get(), target)});
+          made.push_back({source.path(), path, range, copy.write(state_->file.get(), target)});
           same = std::prev(made.end());
           copy.copy_attributes(same->id.get(), notes);
         }

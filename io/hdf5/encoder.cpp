@@ -3,6 +3,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "block_codec.hpp"
 #include "byte_order.hpp"
 #include "deflater.hpp"
 #include "filters.hpp"
@@ -41,8 +42,13 @@ struct ChunkEncoder::State {
   std::span<const std::byte> compress(const FilterInfo& filter, std::span<const std::byte> in) {
     if (in.size() < 2) return {};
     const std::span<std::byte> out = other_scratch(in, in.size() - 1);
-    const std::size_t made = filter.id == detail::lzf_id ? detail::lzf_encode(in, out) : deflater->compress(in, out);
-    return out.first(made);
+    return out.first(compress_into(filter, in, out));
+  }
+
+  std::size_t compress_into(const FilterInfo& filter, std::span<const std::byte> in, std::span<std::byte> out) {
+    if (filter.id == detail::lzf_id) return detail::lzf_encode(in, out);
+    if (detail::is_block_codec(filter.id)) return detail::block_encode(filter, item_bytes, in, out);
+    return deflater->compress(in, out);
   }
 
   std::span<const std::byte> with_checksum(std::span<const std::byte> in) {
@@ -83,6 +89,10 @@ ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
       if (state.item_bytes == 1) continue;
       const std::span<std::byte> shuffled = state.other_scratch(result.bytes, result.bytes.size());
       detail::shuffle(result.bytes, shuffled, state.item_bytes);
+      result.bytes = shuffled;
+    } else if (detail::is_block_codec(filter.id) && !detail::is_block_compressor(filter)) {
+      const std::span<std::byte> shuffled = state.other_scratch(result.bytes, result.bytes.size());
+      (void)detail::block_encode(filter, state.item_bytes, result.bytes, shuffled);  // of the same size: it fits
       result.bytes = shuffled;
     } else if (const auto compressed = state.compress(filter, result.bytes); !compressed.empty()) {
       result.bytes = compressed;

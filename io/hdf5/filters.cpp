@@ -2,11 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
+#include <initializer_list>
 #include <limits>
+#include <new>
+#include <optional>
 #include <stdexcept>
 #include <string_view>
 
+#include "block_codec.hpp"
 #include "library.hpp"
 #include "lzf.hpp"
 #include "runrig/hdf5/codec.hpp"
@@ -30,14 +35,14 @@ constexpr std::array known_filters{
     KnownFilter{305, "lzo"},
     KnownFilter{307, "bzip2"},
     KnownFilter{lzf_id, "lzf"},
-    KnownFilter{32001, "blosc"},
+    KnownFilter{blosc_id, "blosc"},
     KnownFilter{32002, "mafisc"},
     KnownFilter{32003, "snappy"},
-    KnownFilter{32004, "lz4"},
-    KnownFilter{32008, "bitshuffle"},
+    KnownFilter{lz4_id, "lz4"},
+    KnownFilter{bitshuffle_id, "bitshuffle"},
     KnownFilter{32013, "zfp"},
     KnownFilter{32014, "fpzip"},
-    KnownFilter{32015, "zstd"},
+    KnownFilter{zstd_id, "zstd"},
     KnownFilter{32017, "sz"},
     KnownFilter{32018, "fcidecomp"},
     KnownFilter{32019, "jpeg"},
@@ -69,25 +74,89 @@ extern "C" std::size_t lzf_filter_call(unsigned flags, std::size_t parameter_cou
   return made;
 }
 
-extern "C" herr_t lzf_set_local(hid_t properties, hid_t type, hid_t) {
-  std::array<unsigned, 3> parameters = lzf_parameters(0);
+/// The bytes of a chunk, as a property list and a type have it; 0 if it has no chunks or they are too large.
+unsigned chunk_bytes_of(hid_t properties, hid_t type) {
   hsize_t chunk[H5S_MAX_RANK];
   const int rank = H5Pget_chunk(properties, H5S_MAX_RANK, chunk);
-  if (rank < 0) return -1;
-  std::uint64_t bytes = H5Tget_size(type);
+  std::uint64_t bytes = rank < 0 ? 0 : H5Tget_size(type);
   for (int axis = 0; axis < rank; ++axis) {
-    if (__builtin_mul_overflow(bytes, chunk[axis], &bytes)) return -1;
+    if (__builtin_mul_overflow(bytes, chunk[axis], &bytes)) return 0;
   }
-  if (bytes > std::numeric_limits<unsigned>::max()) return -1;
-  parameters[2] = static_cast<unsigned>(bytes);
+  return bytes > std::numeric_limits<unsigned>::max() ? 0 : static_cast<unsigned>(bytes);
+}
+
+extern "C" herr_t lzf_set_local(hid_t properties, hid_t type, hid_t) {
+  const unsigned bytes = chunk_bytes_of(properties, type);
+  if (bytes == 0) return -1;
+  const std::array<unsigned, 3> parameters = lzf_parameters(bytes);
   return H5Pmodify_filter(properties, lzf_id, H5Z_FLAG_OPTIONAL, parameters.size(), parameters.data());
+}
+
+template <int id>
+FilterInfo block_filter(std::size_t parameter_count, const unsigned parameters[]) {
+  FilterInfo filter;
+  filter.id = id;
+  filter.parameters.assign(parameters, parameters + parameter_count);
+  return filter;
+}
+
+// As above. These do not throw but when memory ends.
+template <int id>
+std::size_t block_filter_call(unsigned flags, std::size_t parameter_count, const unsigned parameters[],
+                              std::size_t bytes, std::size_t* buffer_bytes, void** buffer) {
+  constexpr std::size_t most = std::size_t{4} << 30;  // HDF5 has no larger chunks
+  try {
+    const FilterInfo filter = block_filter<id>(parameter_count, parameters);
+    const bool decode = (flags & H5Z_FLAG_REVERSE) != 0;
+    const std::span source(static_cast<const std::byte*>(*buffer), bytes);
+    const std::size_t room = decode ? block_decoded_bytes(filter, source).value_or(0) : bytes;
+    if (room == 0 || room > most) return 0;
+    const std::size_t item = std::max(parameter_count > 2 ? parameters[2] : 1U, 1U);
+    void* out = std::malloc(room);
+    if (out == nullptr) return 0;
+    const std::span target(static_cast<std::byte*>(out), room);
+    const std::size_t fits = is_block_compressor(filter) ? room - 1 : room;
+    const std::size_t made = decode ? (block_decode(filter, item, source, target) ? room : 0)
+                                    : block_encode(filter, item, source, target.first(fits));
+    if (made == 0) {
+      std::free(out);
+      return 0;
+    }
+    std::free(*buffer);
+    *buffer = out;
+    *buffer_bytes = room;
+    return made;
+  } catch (const std::bad_alloc&) {
+    return 0;
+  }
+}
+
+template <int id>
+herr_t block_set_local(hid_t properties, hid_t type, hid_t) {
+  std::array<unsigned, 32> stored{};
+  std::size_t count = stored.size();
+  unsigned flags = 0;
+  if (H5Pget_filter_by_id2(properties, id, &flags, &count, stored.data(), 0, nullptr, nullptr) < 0) return -1;
+  const auto parameters = block_parameters(block_filter<id>(std::min(count, stored.size()), stored.data()),
+                                           H5Tget_size(type), chunk_bytes_of(properties, type));
+  return H5Pmodify_filter(properties, id, flags, parameters.size(), parameters.data());
+}
+
+template <int id>
+void register_block_codec(const char* name) {
+  const H5Z_class2_t filter{H5Z_CLASS_T_VERS, id, 1, 1, name, nullptr, block_set_local<id>, block_filter_call<id>};
+  check(H5Zregister(&filter), "register the filter", name);
 }
 
 }  // namespace
 
-void register_lzf() {
+void register_codecs() {
   const H5Z_class2_t filter{H5Z_CLASS_T_VERS, lzf_id, 1, 1, "lzf", nullptr, lzf_set_local, lzf_filter_call};
   check(H5Zregister(&filter), "register the filter", "lzf");
+  register_block_codec<blosc_id>("blosc");
+  register_block_codec<lz4_id>("lz4");
+  register_block_codec<bitshuffle_id>("bitshuffle");
+  register_block_codec<zstd_id>("zstd");
 }
 
 std::string filter_name(int id, const std::vector<unsigned>& parameters, std::string_view stored) {
@@ -167,6 +236,49 @@ FilterInfo fletcher32_filter() { return {H5Z_FILTER_FLETCHER32, H5Z_FLAG_MANDATO
 
 FilterInfo lzf_filter() { return {detail::lzf_id, H5Z_FLAG_OPTIONAL, {}, "lzf", true, true}; }
 
+namespace {
+
+constexpr std::string_view known_words =
+    "known are shuffle, deflate:0 to deflate:9, deflate:fast, lzf, zstd:1 to zstd:22, lz4, bitshuffle, "
+    "bitshuffle:zstd, bitshuffle:none, blosc:lz4 (or blosclz, lz4hc, zlib, zstd), fletcher32 and none";
+
+FilterInfo block_filter(int id, std::string name, std::vector<unsigned> parameters) {
+  return {id, H5Z_FLAG_OPTIONAL, std::move(parameters), std::move(name), true, true};
+}
+
+/// zstd[:LEVEL], lz4, bitshuffle[:lz4|zstd|none], blosc[:COMPRESSOR]; none for other words.
+std::optional<FilterInfo> parse_block_filter(std::string_view part) {
+  const std::size_t colon = part.find(':');
+  const std::string_view name = part.substr(0, colon);
+  const std::string_view option = colon == std::string_view::npos ? std::string_view() : part.substr(colon + 1);
+  const auto one_of = [&](std::initializer_list<std::string_view> words) {
+    const auto at = std::ranges::find(words, option);
+    return at == words.end() ? std::optional<unsigned>() : static_cast<unsigned>(at - words.begin());
+  };
+  if (name == "lz4" && colon == std::string_view::npos) return block_filter(detail::lz4_id, "lz4", {});
+  if (name == "zstd") {
+    unsigned level = 3;
+    const auto [stop, error] = std::from_chars(option.data(), option.data() + option.size(), level);
+    const bool whole = error == std::errc{} && stop == option.data() + option.size();
+    if (colon != std::string_view::npos && (!whole || level < 1 || level > 22)) return std::nullopt;
+    return block_filter(detail::zstd_id, "zstd", {level});
+  }
+  if (name == "bitshuffle") {
+    if (colon == std::string_view::npos) return block_filter(detail::bitshuffle_id, "bitshuffle", {0, 4, 0, 0, 2});
+    const auto compressor = one_of({"none", "", "lz4", "zstd"});  // by their numbers; there is no 1
+    if (!compressor || *compressor == 1) return std::nullopt;
+    return block_filter(detail::bitshuffle_id, "bitshuffle", {0, 4, 0, 0, *compressor});
+  }
+  if (name == "blosc") {
+    const auto compressor = one_of({"blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"});
+    if (colon != std::string_view::npos && (!compressor || *compressor == 3)) return std::nullopt;  // Debian: no snappy
+    return block_filter(detail::blosc_id, "blosc", {2, 2, 0, 0, 5, 1, compressor.value_or(1)});
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::vector<FilterInfo> parse_filters(std::string_view text) {
   std::vector<FilterInfo> filters;
   if (text.empty() || text == "none") return filters;
@@ -186,15 +298,16 @@ std::vector<FilterInfo> parse_filters(std::string_view text) {
     } else if (part.size() == 9 && part.starts_with("deflate") && (part[7] == ':' || part[7] == '-') &&
                part[8] >= '0' && part[8] <= '9') {
       filters.push_back(deflate_filter(static_cast<unsigned>(part[8] - '0')));
+    } else if (auto block = parse_block_filter(part)) {
+      filters.push_back(std::move(*block));
     } else {
-      throw FormatError("use the filter", part,
-                        "known are shuffle, deflate:0 to deflate:9, deflate:fast, lzf, fletcher32 and none");
+      throw FormatError("use the filter", part, known_words);
     }
     if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);
   }
   if (!is_native_pipeline(filters)) {
-    throw FormatError("use the filters", text, "one of deflate and lzf at most");
+    throw FormatError("use the filters", text, "one compressor at most");
   }
   return filters;
 }

@@ -16,7 +16,8 @@ inline constexpr int lzf_id = 32000;  // registered with the HDF Group by h5py
 /// The name for people, with its main parameter: "deflate-4", "szip", "filter 32008".
 [[nodiscard]] std::string filter_name(int id, const std::vector<unsigned>& parameters, std::string_view stored);
 
-/// Teaches the library h5py's LZF, which Debian's build does not have: it then decodes and encodes it everywhere.
-void register_lzf();
+/// Teaches the library the codecs that Debian's build does not have, h5py's LZF and those of block_codec.hpp: it then
+/// decodes and encodes them everywhere.
+void register_codecs();
 
 }  // namespace runrig::hdf5::detail

@@ -70,7 +70,7 @@ void start_library() {
     // Fails only where the program has started the library already: then its exit is the program's own affair.
     (void)H5dont_atexit();
     if (H5open() < 0) fail("start", "the HDF5 library");
-    register_lzf();
+    register_codecs();
   });
   thread_local const bool silent = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
   (void)silent;

@@ -16,7 +16,8 @@ class LibraryReader final : public Reader {
         file_type_(checked(H5Dget_type(source.dataset.get()), "read", source.name)),
         file_space_(checked(H5Dget_space(source.dataset.get()), "read", source.name)),
         conversion_(file_type_.get(), source.info.type, source.name),
-        item_bytes_(runrig::item_bytes(source.info.type.dtype)) {}
+        item_bytes_(source.options.as_stored ? source.info.type.item_bytes
+                                             : runrig::item_bytes(source.info.type.dtype)) {}
 
   void read(const Request& request) override {
     const Shape counts = request.counts();

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 
+#include "block_codec.hpp"
 #include "file_state.hpp"
 #include "filters.hpp"
 #include "output_state.hpp"
@@ -19,38 +21,6 @@ using detail::Id;
 
 constexpr std::string_view attempt = "create dataset";
 
-void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name) {
-  const auto parameter = [&](std::size_t i) { return i < filter.parameters.size() ? filter.parameters[i] : 0; };
-  herr_t result = -1;
-  switch (filter.id) {
-    case H5Z_FILTER_SHUFFLE:
-      result = H5Pset_shuffle(properties);
-      break;
-    case H5Z_FILTER_DEFLATE:
-      result = H5Pset_deflate(properties, parameter(0));
-      break;
-    case H5Z_FILTER_FLETCHER32:
-      result = H5Pset_fletcher32(properties);
-      break;
-    case H5Z_FILTER_NBIT:
-      result = H5Pset_nbit(properties);
-      break;
-    case H5Z_FILTER_SCALEOFFSET:
-      result = H5Pset_scaleoffset(properties, static_cast<H5Z_SO_scale_type_t>(parameter(0)),
-                                  static_cast<int>(parameter(1)));
-      break;
-    case H5Z_FILTER_SZIP:
-      result = H5Pset_szip(properties, parameter(0) & (H5_SZIP_EC_OPTION_MASK | H5_SZIP_NN_OPTION_MASK), parameter(1));
-      break;
-    case detail::lzf_id:
-      result = H5Pset_filter(properties, filter.id, H5Z_FLAG_OPTIONAL, 0, nullptr);
-      break;
-    default:
-      throw FormatError(attempt, name, "cannot write with the filter " + filter.name);
-  }
-  check(result, attempt, name);
-}
-
 Id creation_properties(const OutputSpec& spec, hid_t type, const std::string& name) {
   Id properties = detail::ordered_creation(H5P_DATASET_CREATE);
   const bool scalar = spec.null_space || spec.shape.rank() == 0;
@@ -58,7 +28,7 @@ Id creation_properties(const OutputSpec& spec, hid_t type, const std::string& na
     check(
         H5Pset_chunk(properties.get(), static_cast<int>(spec.chunk.rank()), detail::to_coordinates(spec.chunk).data()),
         attempt, name);
-    for (const FilterInfo& filter : spec.filters) add_filter(properties.get(), filter, name);
+    for (const FilterInfo& filter : spec.filters) detail::add_filter(properties.get(), filter, name);
   } else {
     // Room at once, but no fill values in it: others write every element after us.
     check(H5Pset_alloc_time(properties.get(), H5D_ALLOC_TIME_EARLY), attempt, name);
@@ -88,6 +58,41 @@ Id make_space(const OutputSpec& spec, const std::string& name) {
 
 namespace detail {
 
+void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name) {
+  const auto parameter = [&](std::size_t i) { return i < filter.parameters.size() ? filter.parameters[i] : 0; };
+  herr_t result = -1;
+  switch (filter.id) {
+    case H5Z_FILTER_SHUFFLE:
+      result = H5Pset_shuffle(properties);
+      break;
+    case H5Z_FILTER_DEFLATE:
+      result = H5Pset_deflate(properties, parameter(0));
+      break;
+    case H5Z_FILTER_FLETCHER32:
+      result = H5Pset_fletcher32(properties);
+      break;
+    case H5Z_FILTER_NBIT:
+      result = H5Pset_nbit(properties);
+      break;
+    case H5Z_FILTER_SCALEOFFSET:
+      result = H5Pset_scaleoffset(properties, static_cast<H5Z_SO_scale_type_t>(parameter(0)),
+                                  static_cast<int>(parameter(1)));
+      break;
+    case H5Z_FILTER_SZIP:
+      result = H5Pset_szip(properties, parameter(0) & (H5_SZIP_EC_OPTION_MASK | H5_SZIP_NN_OPTION_MASK), parameter(1));
+      break;
+    case lzf_id:
+      result = H5Pset_filter(properties, filter.id, H5Z_FLAG_OPTIONAL, 0, nullptr);
+      break;
+    default:
+      if (!is_block_codec(filter.id)) throw FormatError(attempt, name, "cannot write with the filter " + filter.name);
+      // Completed when the dataset is made, by what type and chunks it has.
+      result = H5Pset_filter(properties, static_cast<H5Z_filter_t>(filter.id), H5Z_FLAG_OPTIONAL,
+                             filter.parameters.size(), filter.parameters.data());
+  }
+  check(result, attempt, name);
+}
+
 Id ordered_creation(hid_t kind) {
   Id properties = checked(H5Pcreate(kind), "create", "properties");
   check(H5Pset_attr_creation_order(properties.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED), "create",
@@ -104,6 +109,7 @@ Id intermediate_groups() {
 }  // namespace detail
 
 OutputFile::State::~State() {
+  scales.clear();
   datasets.clear();
   if (file) H5Fclose(file.release());  // flushes if it is the last; what it thinks of it no longer matters
   H5Eclear2(H5E_DEFAULT);
@@ -126,13 +132,17 @@ OutputFile::~OutputFile() = default;
 
 OutputFile OutputFile::create(const std::string& path) {
   detail::start_library();
+  return create_with(path, H5P_DEFAULT, H5P_DEFAULT);
+}
+
+OutputFile OutputFile::create_with(const std::string& path, hid_t creation, hid_t access) {
   auto state = std::make_unique<State>();
   state->path = path;
   // Made here, not by the library, whose errors have no errno.
   state->fd = UniqueFd(
       check_errno(retry_on_eintr([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }),
                   "create", path));
-  state->file = checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), "create", path);
+  state->file = checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), "create", path);
   return OutputFile(std::move(state));
 }
 
@@ -156,6 +166,8 @@ std::optional<std::uint64_t> OutputFile::create_dataset(const std::string& path,
   state_->datasets.insert_or_assign(path, State::OpenDataset{std::move(dataset), spec});
   return offset;
 }
+
+bool OutputFile::encodes(const std::string& path) const { return state_->dataset(path).spec.library_filters; }
 
 void OutputFile::write_chunk(const std::string& path, const Shape& chunk_start, std::uint32_t filter_mask,
                              std::span<const std::byte> bytes) {
@@ -206,7 +218,27 @@ void OutputFile::copy_attributes(const File& source, const std::string& source_o
   detail::copy_object_attributes(from.get(), source_name, to.get(), result, notes);
 }
 
+void OutputFile::set_attribute(const std::string& object, const std::string& name, std::string_view text) {
+  constexpr std::string_view attempted = "set attribute";
+  const std::string whole_name = state_->name_of(object) + " @" + name;
+  const Id type = checked(H5Tcopy(H5T_C_S1), attempted, whole_name);
+  // Of variable length: h5py gives such as str, others as bytes.
+  check(H5Tset_size(type.get(), H5T_VARIABLE), attempted, whole_name);
+  check(H5Tset_cset(type.get(), H5T_CSET_UTF8), attempted, whole_name);
+  const Id space = checked(H5Screate(H5S_SCALAR), attempted, whole_name);
+  const Id owner = checked(H5Oopen(state_->file.get(), object.c_str(), H5P_DEFAULT), attempted, whole_name);
+  const Id attribute = checked(H5Acreate2(owner.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
+                               attempted, whole_name);
+  const std::string ended(text);
+  const char* const value = ended.c_str();
+  check(H5Awrite(attribute.get(), type.get(), &value), attempted, whole_name);
+}
+
 void OutputFile::close() {
+  for (State::MadeScale& scale : state_->scales) {
+    check(H5Dclose(scale.id.release()), "close dataset", state_->name_of(scale.source_path));
+  }
+  state_->scales.clear();
   for (auto& [path, dataset] : state_->datasets) {
     check(H5Dclose(dataset.id.release()), "close dataset", state_->name_of(path));
   }

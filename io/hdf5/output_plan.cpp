@@ -4,11 +4,13 @@
 
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/hdf5/output.hpp"
+#include "runrig/sync/error.hpp"
 
 namespace runrig::hdf5 {
 namespace {
 
-constexpr std::size_t max_chunk_bytes = std::size_t{1} << 30;  // HDF5 allows 4 GiB; readers do not like it
+constexpr std::size_t max_chunk_bytes = std::size_t{1} << 30;
+constexpr std::size_t natural_chunk_bytes = std::size_t{1} << 20;
 
 /// Why a filter of the source is not kept; empty if it is.
 std::string reason_to_drop(const FilterInfo& filter, const DatasetInfo& source, DType dtype, std::uint64_t elements) {
@@ -61,7 +63,10 @@ void plan_chunks(const DatasetInfo& source, const Selection& selection, OutputSp
         grows ? source.chunk[axis] : std::max<std::uint64_t>(1, spec.maxshape[spec.maxshape.rank() - 1]);
     spec.chunk.push_back(std::min(source.chunk[axis], most));
   }
-  // The result's elements may be wider than the source's.
+}
+
+/// HDF5 takes chunks of less than 4 GiB, and readers do not like those: the longest axes are halved until they fit.
+void bound_chunk(OutputSpec& spec) {
   while (spec.chunk.checked_bytes(item_bytes(spec.dtype)).value_or(SIZE_MAX) > max_chunk_bytes) {
     std::size_t longest = 0;
     for (std::size_t axis = 1; axis < spec.chunk.rank(); ++axis) {
@@ -71,20 +76,59 @@ void plan_chunks(const DatasetInfo& source, const Selection& selection, OutputSp
   }
 }
 
+void apply_chunks(const StorageOptions& storage, OutputSpec& spec) {
+  const Shape& shape = spec.shape;
+  if (storage.chunks == StorageOptions::Chunks::given) {
+    if (storage.chunk.rank() != shape.rank()) {
+      throw FormatError("use the chunk shape", to_string(storage.chunk),
+                        "the result of shape " + to_string(shape) + " has another number of axes");
+    }
+    spec.chunk = storage.chunk;
+  } else if (storage.chunks == StorageOptions::Chunks::automatic ||
+             (spec.chunk.rank() == 0 && storage.filters && !storage.filters->empty())) {
+    spec.chunk = natural_chunk(shape, item_bytes(spec.dtype));
+  }
+  for (std::size_t axis = 0; axis < spec.chunk.rank(); ++axis) {
+    const bool grows = spec.maxshape.rank() > 0 && spec.maxshape[axis] == unlimited;
+    const std::uint64_t most = spec.maxshape.rank() > 0 ? spec.maxshape[axis] : shape[axis];
+    // A fixed axis cannot have chunks longer than itself.
+    if (!grows) spec.chunk[axis] = std::min(spec.chunk[axis], std::max<std::uint64_t>(1, most));
+  }
+}
+
 }  // namespace
 
+Shape natural_chunk(const Shape& shape, std::size_t item_bytes) {
+  Shape chunk = shape;
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    chunk[axis] = std::max<std::uint64_t>(chunk[axis], 1);
+    while (chunk[axis] > 1 && chunk.checked_bytes(item_bytes).value_or(SIZE_MAX) > natural_chunk_bytes) {
+      chunk[axis] = (chunk[axis] + 1) / 2;
+    }
+  }
+  return chunk;
+}
+
 OutputSpec output_like(const DatasetInfo& source, const Selection& selection, DType dtype,
-                       std::vector<std::string>& notes) {
+                       std::vector<std::string>& notes, const StorageOptions& storage) {
   OutputSpec spec;
   spec.dtype = dtype;
   spec.null_space = source.null_space;
   spec.big_endian = source.type.big_endian && item_bytes(dtype) > 1;
   spec.shape = selection.shape;
   if (source.type.dtype == dtype && source.fill_defined) spec.fill = source.fill;
-  const bool chunked = source.layout == Layout::chunked && selection.shape.rank() > 0 && !source.null_space;
-  if (!chunked) return spec;
-  plan_chunks(source, selection, spec);
-  plan_filters(source, spec, notes);
+  if (selection.shape.rank() == 0 || source.null_space) return spec;
+  const bool chunked = source.layout == Layout::chunked;
+  if (chunked) plan_chunks(source, selection, spec);
+  apply_chunks(storage, spec);
+  bound_chunk(spec);
+  if (spec.chunk.rank() == 0) return spec;
+  if (storage.filters) {
+    spec.filters = *storage.filters;
+    spec.library_filters = !is_native_pipeline(spec.filters);
+  } else if (chunked) {
+    plan_filters(source, spec, notes);
+  }
   return spec;
 }
 

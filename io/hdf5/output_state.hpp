@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "library.hpp"
 #include "runrig/hdf5/output.hpp"
@@ -14,10 +15,18 @@ struct OutputFile::State {
     detail::Id id;
     OutputSpec spec;
   };
+  /// A dimension scale made here: further axes that are cut the same way, of any dataset, share it.
+  struct MadeScale {
+    std::string source_file;
+    std::string source_path;
+    AxisSelection axis;
+    detail::Id id;
+  };
   std::string path;
   UniqueFd fd;  // our own, for the sync; the library has another
   detail::Id file;
   std::map<std::string, OpenDataset> datasets;
+  std::vector<MadeScale> scales;
 
   State() = default;
   State(const State&) = delete;
@@ -33,6 +42,8 @@ namespace detail {
 /// Copies the attributes between open objects; see OutputFile::copy_attributes().
 void copy_object_attributes(hid_t source, std::string_view source_name, hid_t target, std::optional<DType> result,
                             std::vector<std::string>& notes);
+/// Adds a filter to a dataset's creation properties.
+void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name);
 /// Properties of datasets and groups whose attributes keep their order; `kind` is H5P_DATASET_CREATE or such.
 [[nodiscard]] Id ordered_creation(hid_t kind);
 /// Link properties that make the groups on the way.

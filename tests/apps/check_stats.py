@@ -7,7 +7,7 @@ import math
 import sys
 
 import h5py
-from oracle import Failures, close, isolated, native, numeric_datasets, statistics, strict_json
+from oracle import BEYOND_H5PY, Failures, close, filters_of, isolated, native, numeric_datasets, statistics, strict_json
 
 
 def expected_of(name, emit):
@@ -24,6 +24,7 @@ def expected_of(name, emit):
                 record.update(statistics(values))
             except (OSError, RuntimeError) as error:
                 record["error"] = str(error)
+                record["beyond"] = bool({each[0] for each in filters_of(dataset)} & BEYOND_H5PY)
             emit(record)
 
 
@@ -65,7 +66,9 @@ def main(arguments):
             # HDF5 1.10 decodes scale-offset chunks past the end of what is stored: other numbers in each run.
             if malformed and ("error" in record or key not in results or not record["sound"]):
                 continue
-            if "error" in record:
+            if record.get("beyond") and key in results:
+                compared += 1
+            elif "error" in record:
                 check.expect(key in errors, key, "is no error here, but h5py says", record["error"])
             elif key not in results:
                 check.expect(False, key, "is missing, in the errors:", key in errors)

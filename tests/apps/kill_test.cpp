@@ -210,6 +210,28 @@ TEST_F(KillTest, KilledAtEachPointOfTheOutputPathTheFileIsAbsentOrComplete) {
   EXPECT_THAT(leftovers(), ::testing::IsEmpty());
 }
 
+TEST_F(KillTest, KilledAtEachPointOfARepackTheFileIsAbsentOrComplete) {
+  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+  const std::string input = directory_ / "in.h5";
+  const std::vector<std::string> arguments{
+      "repack", input, "-o", output().string(), "--filter", "shuffle,deflate:fast", "--workers", "3"};
+  const auto is_complete = [&] { return run_command({"h5diff", "-q", input, output().string()}).exit_code == 0; };
+  for (const std::string point : {"batch.repack.created", "batch.repack.tile_done", "batch.map.chunk_placed",
+                                  "batch.map.closing", "output.synced", "output.renamed"}) {
+    Running command(arguments, "RUNRIG_KILLPOINT=" + point + ":1");
+    const int code = command.join();
+    EXPECT_NE(code, 0) << point << " was not reached";
+    if (fs::exists(output())) {
+      EXPECT_TRUE(is_complete()) << point;
+      fs::remove(output());
+    }
+  }
+  Running command(arguments);
+  EXPECT_EQ(command.join(), 0);
+  EXPECT_TRUE(is_complete());
+  EXPECT_THAT(leftovers(), ::testing::IsEmpty());
+}
+
 TEST_F(KillTest, AnInterruptRemovesTheTemporaryFileAndExitsWith130) {
   const auto time = undisturbed_time();
   int interrupted = 0;

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 NUMERIC = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM, h5py.h5t.BITFIELD)
+BEYOND_H5PY = {32001, 32004, 32008, 32015}  # blosc, lz4, bitshuffle, zstd: here without a plugin
 BLOCK = 1 << 20  # elements converted to long double at once
 
 
@@ -56,6 +57,12 @@ def numeric_datasets(file):
 
     file.visititems(visit)
     return found
+
+
+def filters_of(dataset):
+    """The filters of a dataset, as (id, flags, parameters, name)."""
+    plist = dataset.id.get_create_plist()
+    return [plist.get_filter(i) for i in range(plist.get_nfilters())] if dataset.chunks else []
 
 
 def native(values):

@@ -1,6 +1,7 @@
 // Results do not depend on how the work is divided, on the memory there is for it, nor on the way through HDF5.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "reports.hpp"
@@ -97,6 +98,20 @@ TEST_F(SameBitsTest, MapOfAFileLargerThanItsMemory) {
   make_large(python);
   expect_same_map(python, {"exp(x / 300) * 2 - 1", large_, "-i", "x=/field"});
   expect_same_map(python, {"log1p(x) % 0.7", large_, "-i", "x=/series"});
+}
+
+TEST_F(SameBitsTest, RepackStoresTheSameChunks) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
+  std::vector<std::string> outputs{"/wind/u"};
+  for (const auto& options : ways()) {
+    if (std::ranges::find(options, "--force-library") != options.end()) continue;  // its deflate is zlib's
+    outputs.push_back(directory_ / (std::to_string(outputs.size()) + ".h5"));
+    const auto result = run_with(
+        {"repack", sample("month-1.h5"), "-o", outputs.back(), "--filter", "shuffle,deflate:4", "--chunk", "auto"},
+        options);
+    ASSERT_EQ(result.exit_code, 0) << text_of(options) << result.err;
+  }
+  expect_agreement(python, "compare_outputs.py", outputs);
 }
 
 }  // namespace

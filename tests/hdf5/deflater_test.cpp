@@ -16,7 +16,7 @@ namespace runrig::hdf5::detail {
 namespace {
 
 using Bytes = std::vector<std::byte>;
-constexpr std::size_t corpus_bytes = std::size_t{256} << 10;
+constexpr std::size_t corpus_bytes = std::size_t{160} << 10;
 
 template <class T, class Make>
 Bytes values(Make&& make) {

@@ -12,6 +12,7 @@
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/statistics.hpp"
 #include "runrig/hdf5/file.hpp"
+#include "runrig/hdf5/output.hpp"
 #include "runrig/hdf5/selection.hpp"
 
 namespace runrig::batch {
@@ -74,12 +75,18 @@ struct MapInput {
   std::string name;  // in the expression
   hdf5::DatasetRef dataset;
 };
-struct MapRequest {
+struct MapOutput {
   std::string expression;
+  std::string to = "/result";
+};
+struct MapRequest {
   std::vector<std::string> files;
   std::vector<MapInput> inputs;
-  std::string output;  // a file, or a template: {stem} {name} {ext} {dir}
-  std::string to = "/result";
+  std::vector<MapOutput> outputs;  // datasets of each output file; all are computed in one pass over the inputs
+  std::string output;              // a file, or a template: {stem} {name} {ext} {dir}
+  std::optional<DType> dtype{};    // none: as the expression has it
+  hdf5::StorageOptions storage{};  // of every output
+  bool provenance = true;          // attributes say what each output was made of: runrig_input, runrig_dataset, ...
   enum class Existing { refuse, overwrite } existing = Existing::refuse;
 };
 struct MapResult {
@@ -92,7 +99,27 @@ struct MapResult {
   std::vector<std::string> notes;  // what could not be kept, in words
 };
 struct MapReport {
-  std::vector<MapResult> results;
+  std::vector<MapResult> results;  // by file, then in the order of MapRequest::outputs
+  std::vector<Failure> failures;
+};
+
+/// Whole files stored anew.
+struct RepackRequest {
+  std::vector<std::string> files;
+  std::vector<std::string> datasets;  // that get the storage below; empty: all of fixed element size
+  std::string output;                 // a file, or a template: {stem} {name} {ext} {dir}
+  hdf5::StorageOptions storage{};     // as it is where nothing is said
+  MapRequest::Existing existing = MapRequest::Existing::refuse;
+};
+struct RepackResult {
+  std::string file;
+  std::string output;
+  std::uint64_t input_bytes = 0;
+  std::uint64_t output_bytes = 0;
+  std::vector<std::string> notes;  // what could not be kept or done, in words
+};
+struct RepackReport {
+  std::vector<RepackResult> results;
   std::vector<Failure> failures;
 };
 
@@ -118,10 +145,13 @@ class Session {
   [[nodiscard]] InfoReport info(const std::vector<std::string>& files);
   /// Throws Cancelled. The same bits for any number of workers and any memory limit.
   [[nodiscard]] StatsReport stats(const StatsRequest& request);
-  /// Computes `expression` element by element and writes one output file for each input file. Wrong use (a syntax
+  /// Computes expressions element by element and writes one output file for each input file. Wrong use (a syntax
   /// error, an unknown name, two inputs for one output, an output that is an input or exists) throws Error before
   /// any work; what fails for one file is a Failure. An output is there under its name only when complete.
   [[nodiscard]] MapReport map(const MapRequest& request);
+  /// Copies whole files: groups, links, attributes, named types and datasets, in the order of their creation; the
+  /// workers encode the chunks of what is to be stored in another way. Errors and outputs as for map().
+  [[nodiscard]] RepackReport repack(const RepackRequest& request);
 
   struct State;  // private to engine/batch
   [[nodiscard]] State& state() noexcept { return *state_; }

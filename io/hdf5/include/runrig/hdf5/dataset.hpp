@@ -20,6 +20,9 @@ struct ReadOptions {
   std::size_t cache_bytes = std::size_t{16} << 20;
   /// Chunks that decode to more are refused before memory is allocated (FormatError with the numbers).
   std::size_t max_chunk_bytes = std::size_t{1} << 30;
+  /// Elements of any type of fixed size, as they are stored, not converted: info() then describes each as one item of
+  /// info().type.item_bytes bytes, and info().fill is one.
+  bool as_stored = false;
   /// Virtual datasets: absent sources give fill values instead of an error.
   bool fill_absent_sources = false;
 };
@@ -49,6 +52,10 @@ class Dataset {
   /// Throws FormatError that names the dataset (and the chunk) if what is stored is damaged: then what `out` holds
   /// is undefined. std::logic_error for a box or strides that do not fit.
   void read(const Selection& selection, const Box& box, std::byte* out, std::span<const std::ptrdiff_t> strides = {});
+
+  /// False if `box` of the dataset lies in chunks that were never written, so that all of it is info().fill. True where
+  /// that would take long to find out.
+  [[nodiscard]] bool is_stored(const Box& box) const;
 
   /// True if nothing was ever written: every element is info().fill, and reading it is a matter of memory only. Cheap
   /// for contiguous data; for chunks it looks through the index.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runrig/hdf5/dataset.hpp"
@@ -26,11 +27,24 @@ struct OutputSpec {
   bool null_space = false;                       ///< no elements and no shape
 };
 
-/// The output for a result that keeps what it can of its source: chunk shape, unlimited axes, byte order and filters.
-/// Filters that would lose digits or cannot be encoded here are replaced by shuffle and deflate-4, and `notes` says so.
-/// The fill value is kept if the dtype is; else there is none. Plain computing: the HDF5 library is not called.
+/// How a dataset is to be stored where that is not to be as its source is.
+struct StorageOptions {
+  enum class Chunks : std::uint8_t { keep, automatic, given };
+  /// None: the source's. Filters on a contiguous source make it chunked.
+  std::optional<std::vector<FilterInfo>> filters{};
+  Chunks chunks = Chunks::keep;
+  Shape chunk{};  ///< Chunks::given: of the result's axes
+};
+
+/// A chunk shape of about 1 MiB, whole along the fastest axes. No 0 in it.
+[[nodiscard]] Shape natural_chunk(const Shape& shape, std::size_t item_bytes);
+
+/// The output for a result that keeps what it can of its source: chunk shape, unlimited axes, byte order and filters,
+/// unless `storage` says otherwise. Filters that would lose digits or cannot be encoded here are replaced by shuffle
+/// and deflate-4, and `notes` says so. The fill value is kept if the dtype is; else there is none. Throws FormatError
+/// for a chunk shape of another number of axes. Plain computing: the HDF5 library is not called.
 [[nodiscard]] OutputSpec output_like(const DatasetInfo& source, const Selection& selection, DType dtype,
-                                     std::vector<std::string>& notes);
+                                     std::vector<std::string>& notes, const StorageOptions& storage = {});
 
 /// A file being written, by one process and one thread; the default (oldest) format version, so that what was flushed
 /// is readable after a crash. The destructor closes without a check: what it leaves is not a finished file.
@@ -39,6 +53,8 @@ class OutputFile {
   /// Creates `path`, which must not exist. Throws Error: file_exists, no_such_file_or_directory, permission_denied,
   /// no_space_on_device.
   [[nodiscard]] static OutputFile create(const std::string& path);
+  /// The same, in the format that `source` has, with its user block and the properties of its root.
+  [[nodiscard]] static OutputFile create_like(const std::string& path, const File& source);
   OutputFile(OutputFile&&) noexcept;
   OutputFile& operator=(OutputFile&&) noexcept;
   ~OutputFile();
@@ -48,6 +64,8 @@ class OutputFile {
   /// and where there are no elements. Throws FormatError: exists already, or what the library refuses.
   std::optional<std::uint64_t> create_dataset(const std::string& path, const OutputSpec& spec);
 
+  /// Whether the library encodes the dataset's chunks: OutputSpec::library_filters.
+  [[nodiscard]] bool encodes(const std::string& path) const;
   /// Places one encoded chunk; `chunk_start` are its first element's coordinates, multiples of the chunk shape.
   void write_chunk(const std::string& path, const Shape& chunk_start, std::uint32_t filter_mask,
                    std::span<const std::byte> bytes);
@@ -62,6 +80,9 @@ class OutputFile {
   void copy_attributes(const File& source, const std::string& source_object, const std::string& object,
                        std::optional<DType> result, std::vector<std::string>& notes);
 
+  /// Gives `object` an attribute, a UTF-8 string; there must be none of that name.
+  void set_attribute(const std::string& object, const std::string& name, std::string_view text);
+
   /// Copies the dimension scales attached to the source's axes, cut as `selection` cuts the axes, under their names
   /// into this file and attaches them to `dataset`. Scales of dropped axes are left out. `notes` as above.
   void copy_dimension_scales(const File& source, const std::string& source_dataset, const Selection& selection,
@@ -71,8 +92,12 @@ class OutputFile {
   /// what others write) and no longer locked.
   void close();
 
- private:
   struct State;
+  [[nodiscard]] State& state() noexcept { return *state_; }  ///< for this room only
+
+ private:
+  // hid_t is an std::int64_t; its header stays in this room's sources.
+  static OutputFile create_with(const std::string& path, std::int64_t creation, std::int64_t access);
   explicit OutputFile(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -1,0 +1,185 @@
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "encoding.hpp"
+#include "output_path.hpp"
+#include "repack_plan.hpp"
+#include "runrig/channel/pickle.hpp"
+#include "runrig/hdf5/codec.hpp"
+#include "runrig/sync/error.hpp"
+#include "state.hpp"
+#include "tile_waves.hpp"
+#include "writer_calls.hpp"
+
+namespace runrig::batch {
+namespace {
+
+using pickle::Object;
+
+constexpr std::size_t journal_bytes = std::size_t{32} << 20;  // touched only as far as it is used
+
+std::span<const std::byte> add_bytes(ArenaWriter& memory, std::span<const std::byte> bytes) {
+  std::byte* place = memory.take(bytes.size(), 8);
+  std::memcpy(place, bytes.data(), bytes.size());
+  return {place, bytes.size()};
+}
+
+class RepackOne {
+ public:
+  RepackOne(Session::State& state, const RepackRequest& request, const std::string& file, PendingOutput& output)
+      : state_(state), file_(file), output_(output) {
+    options_.storage = request.storage;
+    options_.datasets = request.datasets;
+    options_.force_library = state.options.force_library;
+    options_.max_chunk_bytes = state.memory_bytes / 4;
+  }
+
+  RepackResult run() {
+    retry_when_writer_dies(state_, output_, [this] { write(); });
+    output_.publish();
+    RepackResult result;
+    std::error_code ignored;
+    result.file = file_;
+    result.output = output_.final_path();
+    result.input_bytes = std::filesystem::file_size(file_, ignored);
+    result.output_bytes = std::filesystem::file_size(output_.final_path(), ignored);
+    result.notes = std::move(notes_);
+    return result;
+  }
+
+ private:
+  void write() {
+    const auto options = pickle::dumps(encode(options_));
+    ArenaWriter memory(*state_.arena,
+                       sizeof(RepackFilePlan) + options.size() + file_.size() + output_.temporary_path().size() + 256);
+    auto* plan = memory.add<RepackFilePlan>(1);
+    plan->file.id = next_plan_id();
+    plan->file.temporary = memory.add(output_.temporary_path());
+    plan->source = memory.add(file_);
+    plan->options = add_bytes(memory, options);
+    std::error_code ignored;
+    const auto bytes = std::filesystem::file_size(file_, ignored);
+    const Object report = run_reporting_writer(
+        state_, [plan](SliceContext& context, const Journal& journal) { create_repacked(context, *plan, journal); },
+        "creating the output", ignored ? 0 : bytes, journal_bytes);
+    notes_.clear();
+    for (const Object& each : report.at("notes").items()) notes_.push_back(decode_text(each));
+    for (const Object& each : report.at("datasets").items()) recode(plan->file, decode_repack(each));
+    run_writer(
+        state_, [plan](SliceContext&) { close_output(plan->file); }, "closing the output");
+  }
+
+  void recode(const FilePlan& file, const hdf5::RepackDataset& dataset) {
+    const auto all_bytes = dataset.shape.checked_bytes(dataset.item_bytes);
+    const auto chunk_bytes = dataset.chunk.checked_bytes(dataset.item_bytes);
+    const auto source_bytes = dataset.source_chunk.checked_bytes(dataset.item_bytes);
+    if (!all_bytes || !chunk_bytes || !source_bytes || *chunk_bytes > options_.max_chunk_bytes) {
+      throw FormatError("read the report of", "the writer", "a chunk shape that is too large");
+    }
+    state_.progress.bytes += *all_bytes;
+    const auto pickled = pickle::dumps(encode(dataset));
+    ArenaWriter memory(*state_.arena, sizeof(RepackPlan) + sizeof(MapResultPlan) + pickled.size() + file_.size() +
+                                          dataset.path.size() + 256);
+    auto* plan = memory.add<RepackPlan>(1);
+    plan->place.id = next_plan_id();
+    plan->place.temporary = file.temporary;
+    plan->place.bytes_done = &state_.bytes_done();
+    plan->place.results = memory.add<MapResultPlan>(1);
+    plan->place.result_count = 1;
+    plan->source.file = memory.add(file_);
+    plan->source.dataset = memory.add(dataset.path);
+    plan->place.results[0].dataset = plan->source.dataset;
+    plan->source.selection = hdf5::Selection::all(dataset.shape);
+    plan->source.max_chunk_bytes = state_.memory_bytes;
+    plan->source.cache_bytes =
+        std::min(std::size_t{16} << 20, state_.memory_bytes / (static_cast<std::size_t>(state_.readers.size()) * 8));
+    plan->source.as_stored = true;
+    plan->dataset = add_bytes(memory, pickled);
+    plan->place.data_bytes = (std::size_t{256} << 20) + plan->source.cache_bytes +
+                             4 * static_cast<std::size_t>(*chunk_bytes + *source_bytes);
+    run_in_waves(state_, work_on(file, *plan, dataset, static_cast<std::size_t>(*chunk_bytes),
+                                 std::max<std::uint64_t>(*chunk_bytes, *source_bytes)));
+  }
+
+  TileWork work_on(const FilePlan& file, const RepackPlan& plan, const hdf5::RepackDataset& dataset,
+                   std::size_t chunk_bytes, std::uint64_t largest_bytes) {
+    TileWork work;
+    // Elements of one byte, for what cuts datasets, that take as much as theirs.
+    work.info.type.numeric = true;
+    work.info.type.dtype = DType::uint8;
+    work.info.shape = dataset.shape;
+    work.info.layout = hdf5::Layout::chunked;
+    work.info.chunk = dataset.chunk;
+    work.scale = static_cast<double>(dataset.item_bytes);
+    work.wave_bytes =
+        std::clamp<std::uint64_t>(state_.memory_bytes / 16, std::uint64_t{1} << 20, std::uint64_t{64} << 20);
+    const std::size_t bound = hdf5::ChunkEncoder(dataset.filters, dataset.item_bytes).bound(chunk_bytes);
+    work.tile_bytes = [bound, chunk = dataset.chunk](const hdf5::Box& box) {
+      return count_chunks(box, chunk) * (sizeof(ChunkEntry) + bound);
+    };
+    work.compute = [this, plan = &plan, largest_bytes](MapTile* tiles, std::uint32_t count) {
+      return state_.readers.launch(
+          state_.launch_options(count, std::max(tile_target_bytes, largest_bytes)),
+          [plan, tiles](SliceContext& context) { repack_tile(context, *plan, tiles[context.slice()]); });
+    };
+    work.check_computed = [this, path = dataset.path](Launch& launch) {
+      state_.wait(launch);
+      check_launch(launch, "reading " + path);
+    };
+    work.place = [this, file = &file, plan = &plan, bytes = work.wave_bytes](const MapTile* tiles,
+                                                                             std::uint32_t count) {
+      auto options = state_.launch_options(1, bytes);
+      options.max_kills = 1;
+      return state_.writer.launch(options, [file, plan, tiles, count](SliceContext& context) {
+        try {
+          place_tiles(context, *file, plan->place, tiles, count);
+        } catch (...) {
+          context.retire();
+          throw;
+        }
+      });
+    };
+    work.check_placed = [this](Launch& launch) { check_writer(state_, launch, "writing the output"); };
+    return work;
+  }
+
+  Session::State& state_;
+  const std::string& file_;
+  PendingOutput& output_;
+  hdf5::RepackOptions options_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace
+
+RepackReport Session::repack(const RepackRequest& request) {
+  State& state = *state_;
+  RepackReport report;
+  std::vector<std::unique_ptr<PendingOutput>> outputs;
+  for (auto& path : plan_outputs(request.output, request.files, request.files)) {
+    outputs.push_back(
+        std::make_unique<PendingOutput>(std::move(path), request.existing == MapRequest::Existing::overwrite));
+  }
+  state.progress.files += request.files.size();
+  for (std::size_t i = 0; i < request.files.size(); ++i) {
+    const std::string& file = request.files[i];
+    try {
+      state.check_interrupt();
+      report.results.push_back(RepackOne(state, request, file, *outputs[i]).run());
+    } catch (const Cancelled&) {
+      throw;
+    } catch (const TaskError& error) {
+      report.failures.push_back(make_failure(file, "", error.what()));
+    } catch (const Error& error) {
+      report.failures.push_back(make_failure(file, "", error.what()));
+    }
+    outputs[i].reset();  // removes what is not complete
+    ++state.progress.files_done;
+    state.show_progress();
+  }
+  state.show_progress(true);
+  return report;
+}
+
+}  // namespace runrig::batch
