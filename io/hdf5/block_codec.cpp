@@ -189,6 +189,9 @@ std::size_t bitshuffle_encode(const FilterInfo& filter, std::size_t item_bytes, 
                               std::span<std::byte> out) {
   const unsigned compressor = parameter(filter, 4, 0);
   const std::size_t block_items = bitshuffle_items(parameter(filter, 3, 0), item_bytes);
+  // The parameters may be those of a file. A block of no items would never end, and the header must hold its bytes.
+  if (block_items == 0 || block_items > std::numeric_limits<std::uint32_t>::max() / item_bytes) return 0;
+  if (compressor == 1 || compressor > bitshuffle_zstd) return 0;
   Sink sink(out);
   if (compressor != 0) {
     sink.number(static_cast<std::uint64_t>(in.size()));

@@ -92,8 +92,12 @@ ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
       result.bytes = shuffled;
     } else if (detail::is_block_codec(filter.id) && !detail::is_block_compressor(filter)) {
       const std::span<std::byte> shuffled = state.other_scratch(result.bytes, result.bytes.size());
-      (void)detail::block_encode(filter, state.item_bytes, result.bytes, shuffled);  // of the same size: it fits
-      result.bytes = shuffled;
+      // Of the same size, so it fits, if the filter's parameters can be.
+      if (detail::block_encode(filter, state.item_bytes, result.bytes, shuffled) == shuffled.size()) {
+        result.bytes = shuffled;
+      } else {
+        result.filter_mask |= 1U << i;
+      }
     } else if (const auto compressed = state.compress(filter, result.bytes); !compressed.empty()) {
       result.bytes = compressed;
     } else {

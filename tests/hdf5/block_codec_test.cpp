@@ -83,6 +83,19 @@ TEST(BlockCodecTest, OurBitshuffleIsTheOriginalsByteForByte) {
   }
 }
 
+// Those of a file may be anything, and an output takes its input's filters.
+TEST(BlockCodecTest, BitshuffleParametersThatNoChunkCanHaveLeaveItUnfiltered) {
+  const Bytes chunk(4096);
+  for (const auto& [block, compressor] : std::vector<std::pair<unsigned, unsigned>>{
+           {4, 0}, {7, 2}, {4, 3}, {0xfffffff8U, 2}, {0, 1}, {0, 4}, {0, 0xffffffffU}}) {
+    const FilterInfo filter{bitshuffle_id, 1, {0, 4, 8, block, compressor}, "bitshuffle"};
+    ChunkEncoder encoder({filter}, 8);
+    const auto encoded = encoder.encode(chunk);
+    EXPECT_EQ(encoded.filter_mask, 1U) << block << " " << compressor;
+    EXPECT_EQ(encoded.bytes.size(), chunk.size());
+  }
+}
+
 TEST(BlockCodecTest, BitsOfAnyItemSizeComeBack) {
   std::mt19937 random(2);
   for (const std::size_t item : {1, 2, 3, 4, 8, 12, 16}) {
