@@ -78,7 +78,7 @@ TEST_F(ForkServerTest, ServerIsSingleThreadedAndHoldsNoFilesOfTheParent) {
   EXPECT_EQ(count(server + "/task"), 1);
 #endif
   // stdin, stdout, stderr, its end of the connection, the parent.
-  EXPECT_TRUE(test::eventually([&] { return count(server + "/fd") == 5; })) << count(server + "/fd");
+  EXPECT_TRUE(test::eventually([&] { return count(server + "/fd") == 5; }, 2s)) << count(server + "/fd");
   EXPECT_EQ(std::filesystem::read_symlink(server + "/cwd"), "/");
 }
 

@@ -22,9 +22,6 @@ namespace {
 using testing::HasSubstr;
 using namespace std::chrono_literals;
 
-// One second is the promise; the rest is for a busy machine.
-constexpr auto promised = 5s;
-
 class ProcessExitTest : public test::EachStartMethod {
  protected:
   // Runs a scene whose first argument is the method.
@@ -132,7 +129,7 @@ TEST_P(ProcessExitTest, Daemon_EndsWithinASecondOfItsParentsKill) {
   EXPECT_FALSE(all_gone(board, 0, 7)) << "daemons must outlive the thread that started them";
   for (std::size_t i = 0; i < 8; ++i) EXPECT_TRUE(test::process_lives(board[i])) << i;
   ::kill(static_cast<pid_t>(board[10]), SIGKILL);
-  EXPECT_TRUE(test::eventually([&] { return all_gone(board, 0, 7); }, promised));
+  EXPECT_TRUE(test::eventually([&] { return all_gone(board, 0, 7); }, 1s));
   EXPECT_TRUE(test::process_lives(board[7])) << "what is no daemon outlives a parent that is killed, as in Python";
   ::kill(static_cast<pid_t>(board[7]), SIGKILL);
   command.join();
@@ -152,7 +149,7 @@ TEST_P(ProcessExitTest, Daemon_EndsAlsoIfItsParentDiedBeforeItHadBegun) {
     test::Board board;
     EXPECT_EQ(play("dies_at_once", {board.name()}).exit_code, -SIGKILL);
     // It may have died before it said anything. Whatever it is, it is gone, and leftovers() looks for it as well.
-    EXPECT_TRUE(test::eventually([&] { return !test::process_lives(board[0]); }, promised));
+    EXPECT_TRUE(test::eventually([&] { return !test::process_lives(board[0]); }, 5s));
   }
 }
 
@@ -174,7 +171,7 @@ TEST_P(ProcessExitTest, Killpoints_OfTheParentLeaveNoDaemon) {
       test::run_command(test::scene_command("starts_a_daemon", {std::string(to_string(GetParam())), board.name()}), {},
                         60s, {"RUNRIG_KILLPOINT=" + point});
   EXPECT_EQ(result.exit_code, -SIGKILL) << "it was not reached";
-  EXPECT_TRUE(test::eventually([&] { return !test::process_lives(board[0]); }, promised));
+  EXPECT_TRUE(test::eventually([&] { return !test::process_lives(board[0]); }, 5s));
 }
 
 TEST_P(ProcessExitTest, Killpoints_OfTheChildShowAsItsExitCode) {
@@ -238,7 +235,7 @@ TEST_P(ProcessExitTest, DaemonsOfAKilledChildEnd) {
   EXPECT_TRUE(test::eventually([&] { return all_noted(board, 0, 1); }, 30s));
   process.kill();
   process.join();
-  EXPECT_TRUE(test::eventually([&] { return all_gone(board, 0, 1); }, promised));
+  EXPECT_TRUE(test::eventually([&] { return all_gone(board, 0, 1); }, 1s));
 }
 
 // Handlers registered by this process, which children inherit by fork.

@@ -15,10 +15,8 @@
 
 namespace runrig::test {
 
-/// What a busy machine may add to any time. Who waits for ever, or for somebody to look, takes longer.
-inline constexpr std::chrono::milliseconds slack{4000};
-/// What the promise "the dead never hang the living" means in a test: a second.
-inline constexpr std::chrono::milliseconds death_is_known_within = std::chrono::milliseconds(1000) + slack;
+/// What the promise "the dead never hang the living" means in a test.
+inline constexpr std::chrono::milliseconds death_is_known_within{1000};
 
 /// A T in zeroed memory shared with the children forked afterwards. No constructor runs: zero bytes must do.
 template <class T>
