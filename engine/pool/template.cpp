@@ -28,13 +28,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-// One worker's place is given up after three successors in a row that failed to start, or 36 that were killed then:
+// One worker's place is given up after three successors in a row that failed to start, or twelve that were killed then:
 // that may be somebody's doing who kills at random, or memory that ran out for a while.
-constexpr int most_strikes = 36;
-constexpr int strikes_of_failure = 12;
+constexpr int most_strikes = 12;
+constexpr int strikes_of_failure = 4;
 constexpr int strikes_of_kill = 1;
 constexpr int most_failed_forks = 20;  // in a row, with no worker left alive
-constexpr milliseconds pause_per_strike(2);
+constexpr milliseconds pause_per_strike(5);
 constexpr milliseconds fork_pause(100);
 constexpr milliseconds limit_check(10);
 // A wait that ends this much later than asked: the whole tree was stopped (Ctrl-Z) or starved.
