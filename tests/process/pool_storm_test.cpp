@@ -273,9 +273,9 @@ TEST_P(PoolStormTest, EveryTaskIsRightOrLostNothingHangsAndNothingIsLeft) {
   // In a process of its own, whose children and descriptors can be counted.
   EXPECT_EQ(test::run_in_child([&] { run_storm(GetParam(), scene, segments, seed); }, length + patience), 0);
   EXPECT_TRUE(test::eventually([&] { return !is_there(segments); }, patience)) << "in /dev/shm";
-  EXPECT_GT(scene->worker_kills, 30U);
+  EXPECT_GT(scene->worker_kills, 70U);
   EXPECT_GT(scene->maker_kills, 2U);
-  EXPECT_GT(scene->done, 100U);
+  EXPECT_GT(scene->done, 350U);
   EXPECT_GT(scene->launches, 0U);
   for (const auto& [name, number] :
        std::initializer_list<std::pair<const char*, std::uint64_t>>{{"worker_kills", scene->worker_kills},
