@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <initializer_list>
+#include <numbers>
 #include <optional>
 #include <stdexcept>
 
@@ -59,6 +61,14 @@ Op op_of(Operation operation) noexcept {
     case Operation::rint:
     case Operation::round:
       return Op::rint;
+    case Operation::left_shift:
+      return Op::shift_left;
+    case Operation::right_shift:
+      return Op::shift_right;
+    case Operation::fmod:
+      return Op::fmod;
+    case Operation::copysign:
+      return Op::copysign;
     case Operation::minimum:
       return Op::minimum;
     case Operation::maximum:
@@ -129,6 +139,14 @@ class Binder {
         const std::uint32_t index = node.arguments[0];
         return {.literal = {}, .type = types_[index], .value = builder_.input(index)};
       }
+      case Operation::reduction: {
+        const std::size_t index = tree_.variables.size() + node.arguments[0];
+        if (index >= types_.size()) {
+          fail("functions of whole arrays, such as " + std::string(reduction_names()[0]) +
+               "() and mean(), are not possible here");
+        }
+        return {.literal = {}, .type = types_[index], .value = builder_.input(index)};
+      }
       case Operation::negative:
       case Operation::positive:
       case Operation::invert:
@@ -141,9 +159,16 @@ class Binder {
         return where(argument(0), argument(1), argument(2));
       case Operation::minimum:
       case Operation::maximum:
+      case Operation::fmod:
+      case Operation::copysign:
       case Operation::arctan2:
       case Operation::hypot:
         return binary(argument(0), argument(1));
+      case Operation::fmin:
+      case Operation::fmax:
+        return without_nan(argument(0), argument(1));
+      case Operation::cast:
+        return cast(argument(0), static_cast<DType>(node.arguments[1]));
       default:
         break;
     }
@@ -244,6 +269,11 @@ class Binder {
         if (!of_floats) return boolean(builder_.constant(Lane::u8, operation == Operation::isfinite ? 1 : 0));
         return boolean(builder_.emit(op_of(operation), lane_of(a.type), Lane::u8, {a.value}));
       }
+      case Operation::ones_like:
+        return constant(a.type == DType::boolean ? Literal::of_boolean(true) : Literal::of_integer(1), a.type);
+      case Operation::deg2rad:
+      case Operation::rad2deg:
+        return turned(a);
       case Operation::floor:
       case Operation::ceil:
       case Operation::trunc:
@@ -277,6 +307,68 @@ class Binder {
     return compute(op_of(operation), *type, {value});
   }
   ValueId one() { return builder_.constant(Lane::u8, 1); }
+
+  /// Degrees and radians: the factor is rounded to the type, as in NumPy, and float16 is computed in float32.
+  Bound turned(const Bound& a) {
+    const DType type = *loop_type(floats, std::array{a.type});
+    const bool to_radians = node_->operation == Operation::deg2rad;
+    const Lane lane = lane_of(type);
+    std::uint64_t factor = 0;
+    if (lane == Lane::f64) {
+      factor = std::bit_cast<std::uint64_t>(to_radians ? std::numbers::pi / 180 : 180 / std::numbers::pi);
+    } else {
+      constexpr float pi = std::numbers::pi_v<float>;
+      factor = std::bit_cast<std::uint32_t>(to_radians ? pi / 180 : 180 / pi);
+    }
+    return compute(Op::multiply, type, {as(a, type), builder_.constant(lane, factor)});
+  }
+
+  /// fmin and fmax: the other one where one is NaN.
+  Bound without_nan(const Bound& given_a, const Bound& given_b) {
+    const bool both_literal = given_a.literal && given_b.literal;
+    const Bound a = both_literal ? strong(given_a) : given_a;
+    const Bound b = both_literal ? strong(given_b) : given_b;
+    const DType type = common_type(settled({&a, &b}));
+    const bool lesser = node_->operation == Operation::fmin;
+    const Lane lane = lane_of(type);
+    const ValueId left = as(a, type);
+    const ValueId right = as(b, type);
+    if (type == DType::boolean)
+      return boolean(builder_.emit(lesser ? Op::bit_and : Op::bit_or, lane, lane, {left, right}));
+    ValueId value = builder_.emit(lesser ? Op::minimum : Op::maximum, lane, lane, {left, right});
+    if (is_floating(type)) {
+      const ValueId left_nan = builder_.emit(Op::isnan, lane, Lane::u8, {left});
+      const ValueId right_nan = builder_.emit(Op::isnan, lane, Lane::u8, {right});
+      value = builder_.emit(Op::select, lane, lane, {right_nan, left, value});
+      value = builder_.emit(Op::select, lane, lane, {left_nan, right, value});
+    }
+    return {.literal = {}, .type = type, .value = value};
+  }
+
+  /// As array.astype(type): anything to anything. A Python number must fit.
+  Bound cast(const Bound& a, DType type) {
+    if (a.literal) {
+      if (type == DType::boolean) return constant(Literal::of_boolean(a.literal->truth()), type);
+      if (!is_floating(type) && a.literal->is_real()) {
+        const double cut = std::trunc(a.literal->real);
+        if (!(std::fabs(cut) < 0x1p64))
+          fail("a float that is not finite, or too large, has no " + std::string(dtype_name(type)));
+        return constant(Literal::of_integer(static_cast<wide_integer>(cut)), type);
+      }
+      return constant(*a.literal, type);
+    }
+    ValueId value = a.value;
+    if (type == DType::boolean) {
+      value = truth(a);
+    } else if (type == DType::float16 && a.type != DType::float16) {
+      value = a.type == DType::float64 ? builder_.emit(Op::round_odd, Lane::f32, Lane::f32, {a.value})
+                                       : as(a, DType::float32);
+      value = builder_.emit(Op::round_half, Lane::f32, Lane::f32, {value});
+    } else {
+      value = as(a, type);
+    }
+    return {.literal = {}, .type = type, .value = value};
+  }
 
   Bound logical(Op op, const Bound& a, const Bound& b) {
     return boolean(builder_.emit(op, Lane::u8, Lane::u8, {truth(a), truth(b)}));
@@ -449,7 +541,8 @@ class Binder {
 }  // namespace detail
 
 Program Expression::bind(std::span<const DType> types) const {
-  if (types.size() != tree_->variables.size()) {
+  const std::size_t all = tree_->variables.size() + tree_->reductions.size();
+  if (types.size() != tree_->variables.size() && types.size() != all) {
     throw std::logic_error("Expression::bind: as many types as variables are needed");
   }
   detail::Binder binder(*tree_, types);

@@ -113,6 +113,14 @@ LiteralResult integer_arithmetic(Operation operation, wide_integer a, wide_integ
     case Operation::bit_xor:
       result = a ^ b;
       break;
+    case Operation::left_shift:
+      if (b < 0) return {std::nullopt, "a negative shift"};
+      overflow = a != 0 && (b >= 127 || __builtin_mul_overflow(a, wide_integer{1} << b, &result));
+      break;
+    case Operation::right_shift:
+      if (b < 0) return {std::nullopt, "a negative shift"};
+      result = a >> (b < 127 ? b : 127);
+      break;
     default:
       if (b == 0) return {std::nullopt, "division by zero"};
       if (operation == Operation::divide) {

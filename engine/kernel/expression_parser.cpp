@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <limits>
+#include <memory>
 #include <numbers>
 #include <optional>
 
@@ -17,24 +19,14 @@ struct BinaryOperator {
   Operation operation;
 };
 constexpr int comparison_level = 3;
-constexpr std::array<BinaryOperator, 17> binary_operators{{
-    {"||", 1, Operation::logical_or},
-    {"&&", 2, Operation::logical_and},
-    {"<", 3, Operation::less},
-    {"<=", 3, Operation::less_equal},
-    {">", 3, Operation::greater},
-    {">=", 3, Operation::greater_equal},
-    {"==", 3, Operation::equal},
-    {"!=", 3, Operation::not_equal},
-    {"|", 4, Operation::bit_or},
-    {"^", 5, Operation::bit_xor},
-    {"&", 6, Operation::bit_and},
-    {"+", 7, Operation::add},
-    {"-", 7, Operation::subtract},
-    {"*", 8, Operation::multiply},
-    {"/", 8, Operation::divide},
-    {"//", 8, Operation::floor_divide},
-    {"%", 8, Operation::remainder},
+constexpr std::array<BinaryOperator, 19> binary_operators{{
+    {"||", 1, Operation::logical_or},  {"&&", 2, Operation::logical_and}, {"<", 3, Operation::less},
+    {"<=", 3, Operation::less_equal},  {">", 3, Operation::greater},      {">=", 3, Operation::greater_equal},
+    {"==", 3, Operation::equal},       {"!=", 3, Operation::not_equal},   {"|", 4, Operation::bit_or},
+    {"^", 5, Operation::bit_xor},      {"&", 6, Operation::bit_and},      {"<<", 7, Operation::left_shift},
+    {">>", 7, Operation::right_shift}, {"+", 8, Operation::add},          {"-", 8, Operation::subtract},
+    {"*", 9, Operation::multiply},     {"/", 9, Operation::divide},       {"//", 9, Operation::floor_divide},
+    {"%", 9, Operation::remainder},
 }};
 
 const BinaryOperator* find_binary(const Token& token) noexcept {
@@ -82,8 +74,6 @@ std::string_view hint_for(std::string_view found) noexcept {
   if (found == "if" || found == "?") return "; write where(condition, a, b)";
   if (found == "=") return "; to compare, write ==";
   if (found == "<>") return "; write !=";
-  if (found == "<<") return "; to shift, write * 2**n";
-  if (found == ">>") return "; to shift, write // 2**n";
   if (found == "[") return "; elements are selected where the dataset is named, not in the expression";
   return {};
 }
@@ -122,7 +112,7 @@ class Parser {
   }
 
   std::uint32_t add(Operation operation, const Token& at, std::array<std::uint32_t, 3> arguments = {}) {
-    if (tree_.nodes.size() >= Expression::max_terms) {
+    if (tree_.nodes.size() + cut_terms_ >= Expression::max_terms) {
       fail(at, "too long: more than " + std::to_string(Expression::max_terms) + " operations and operands");
     }
     tree_.nodes.push_back({operation, static_cast<std::uint32_t>(at.column), arguments});
@@ -213,6 +203,7 @@ class Parser {
       if (called) return call(token, *function);
       fail(token, "'" + std::string(name) + "' is a function; write " + std::string(name) + "(...)");
     }
+    if (const std::optional<ReduceOp> op = find_reduction(name); op && called) return reduction(token, *op);
     if (called || of_module) unknown_function(token, name, called);
     if (const std::string_view hint = hint_for(name); !hint.empty()) {
       fail(token, "expected a value, found " + describe(token) + std::string(hint));
@@ -224,6 +215,7 @@ class Parser {
   [[noreturn]] void unknown_function(const Token& token, std::string_view name, bool called) {
     std::vector<std::string_view> known;
     for (const Function& each : functions()) known.push_back(each.name);
+    known.insert(known.end(), reduction_names().begin(), reduction_names().end());
     std::string why = (called ? "unknown function " : "unknown name ") + quoted(token.text);
     if (find_constant(name)) {
       why = quoted(token.text) + " is a number, not a function";
@@ -255,7 +247,108 @@ class Parser {
       fail(name, std::string(function.name) + "() takes " + wanted +
                      (function.arguments == 1 ? " argument" : " arguments") + ", not " + std::to_string(count));
     }
+    if (function.operation == Operation::cast) arguments[1] = static_cast<std::uint32_t>(function.dtype);
     return add(function.operation, name, arguments);
+  }
+
+  /// "mean(x, axis=0)": what was read of the argument becomes a tree of its own.
+  std::uint32_t reduction(const Token& name, ReduceOp op) {
+    const Token open = tokens_.take();
+    const std::size_t first_node = tree_.nodes.size();
+    const std::size_t first_reduction = tree_.reductions.size();
+    (void)binary(1);
+    ReductionNode node;
+    node.op = op;
+    node.argument = cut_off(first_node, first_reduction);
+    while (is_symbol(tokens_.peek(), ",")) {
+      (void)tokens_.take();
+      keyword(node);
+    }
+    close(open);
+    // Those of the arguments count as well: the limit is on what a text can ask for.
+    cut_terms_ += node.argument->nodes.size();
+    tree_.reductions.push_back(std::move(node));
+    return add(Operation::reduction, name, {static_cast<std::uint32_t>(tree_.reductions.size() - 1)});
+  }
+
+  std::shared_ptr<const ExpressionTree> cut_off(std::size_t first_node, std::size_t first_reduction) {
+    auto argument = std::make_shared<ExpressionTree>();
+    argument->text = tree_.text;
+    argument->literals = tree_.literals;
+    argument->nodes.assign(tree_.nodes.begin() + static_cast<std::ptrdiff_t>(first_node), tree_.nodes.end());
+    tree_.nodes.resize(first_node);
+    std::move(tree_.reductions.begin() + static_cast<std::ptrdiff_t>(first_reduction), tree_.reductions.end(),
+              std::back_inserter(argument->reductions));
+    tree_.reductions.resize(first_reduction);
+    const auto use = [&](std::size_t variable, std::uint32_t column) {
+      const auto found = std::find(argument->variables.begin(), argument->variables.end(), tree_.variables[variable]);
+      if (found == argument->variables.end()) {
+        argument->variables.push_back(tree_.variables[variable]);
+        argument->variable_columns.push_back(column);
+        return static_cast<std::uint32_t>(argument->variables.size() - 1);
+      }
+      return static_cast<std::uint32_t>(found - argument->variables.begin());
+    };
+    for (Node& node : argument->nodes) {
+      if (node.operation == Operation::literal) continue;
+      if (node.operation == Operation::variable) {
+        node.arguments[0] = use(node.arguments[0], node.column);
+      } else if (node.operation == Operation::reduction) {
+        node.arguments[0] -= static_cast<std::uint32_t>(first_reduction);
+        const ExpressionTree& inner = *argument->reductions[node.arguments[0]].argument;
+        for (std::size_t i = 0; i < inner.variables.size(); ++i) {
+          const auto known = std::find(tree_.variables.begin(), tree_.variables.end(), inner.variables[i]);
+          (void)use(static_cast<std::size_t>(known - tree_.variables.begin()), inner.variable_columns[i]);
+        }
+      } else {
+        // The second argument of a cast is a type.
+        const std::size_t count = node.operation == Operation::cast ? 1 : node.arguments.size();
+        for (std::size_t i = 0; i < count; ++i) {
+          if (node.arguments[i] >= first_node) node.arguments[i] -= static_cast<std::uint32_t>(first_node);
+        }
+      }
+    }
+    return argument;
+  }
+
+  void keyword(ReductionNode& node) {
+    const Token name = tokens_.take();
+    const bool known = name.kind == TokenKind::name && (name.text == "axis" || name.text == "keepdims");
+    if (!known || !is_symbol(tokens_.peek(), "=")) {
+      fail(name, "expected axis=... or keepdims=True, found " + describe(name));
+    }
+    (void)tokens_.take();
+    if (name.text == "keepdims") {
+      const Token value = tokens_.take();
+      if (value.text != "True" && value.text != "False") fail(value, "keepdims is True or False");
+      node.keep_axes = value.text == "True";
+      return;
+    }
+    node.all_axes = false;
+    node.axes.clear();
+    if (!is_symbol(tokens_.peek(), "(")) {
+      node.axes.push_back(axis());
+      return;
+    }
+    const Token open = tokens_.take();
+    while (!is_symbol(tokens_.peek(), ")")) {
+      node.axes.push_back(axis());
+      if (!is_symbol(tokens_.peek(), ",")) break;
+      (void)tokens_.take();
+    }
+    close(open);
+  }
+
+  int axis() {
+    const bool negative = is_symbol(tokens_.peek(), "-");
+    if (negative) (void)tokens_.take();
+    const Token number = tokens_.take();
+    const LiteralResult value = number.kind == TokenKind::number ? read_number(number.text) : LiteralResult{};
+    if (!value.literal || value.literal->kind != LiteralKind::integer || value.literal->integer > 99) {
+      fail(number, "expected the number of an axis, found " + describe(number));
+    }
+    const int result = static_cast<int>(value.literal->integer);
+    return negative ? -result : result;
   }
 
   std::uint32_t variable(const Token& token) {
@@ -271,6 +364,7 @@ class Parser {
   ExpressionTree& tree_;
   Tokens tokens_;
   std::size_t depth_ = 0;
+  std::size_t cut_terms_ = 0;  // of arguments of reductions
 };
 
 }  // namespace
@@ -286,6 +380,26 @@ Expression Expression::parse(std::string_view text) {
 }
 
 const std::vector<std::string>& Expression::variables() const noexcept { return tree_->variables; }
+
+std::vector<InnerReduction> Expression::reductions() const {
+  std::vector<InnerReduction> result;
+  for (const detail::ReductionNode& each : tree_->reductions) {
+    InnerReduction reduction;
+    reduction.op = each.op;
+    reduction.all_axes = each.all_axes;
+    reduction.keep_axes = each.keep_axes;
+    reduction.axes = each.axes;
+    reduction.argument.tree_ = each.argument;
+    result.push_back(std::move(reduction));
+  }
+  return result;
+}
+
+bool Expression::reads_variable(std::size_t index) const {
+  return std::any_of(tree_->nodes.begin(), tree_->nodes.end(), [&](const detail::Node& node) {
+    return node.operation == detail::Operation::variable && node.arguments[0] == index;
+  });
+}
 
 std::string_view Expression::text() const noexcept { return tree_->text; }
 
@@ -309,6 +423,8 @@ void Expression::check_variables(std::span<const std::string> known) const {
 std::vector<std::string_view> Expression::function_names() {
   std::vector<std::string_view> names;
   for (const detail::Function& each : detail::functions()) names.push_back(each.name);
+  names.insert(names.end(), detail::reduction_names().begin(), detail::reduction_names().end());
+  std::sort(names.begin(), names.end());
   return names;
 }
 

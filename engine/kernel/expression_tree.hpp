@@ -3,19 +3,24 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "expression_literal.hpp"
+#include "runrig/engine/expression.hpp"
+#include "runrig/shm/dtype.hpp"
 
 namespace runrig::detail {
 
 /// What a node of an expression does to its arguments. The meaning is that of NumPy's function of the same name.
 enum class Operation : std::uint8_t {
-  literal,   // first argument: index into ExpressionTree::literals
-  variable,  // first argument: index into ExpressionTree::variables
+  literal,    // first argument: index into ExpressionTree::literals
+  variable,   // first argument: index into ExpressionTree::variables
+  reduction,  // first argument: index into ExpressionTree::reductions
   add,
   subtract,
   multiply,
@@ -36,6 +41,8 @@ enum class Operation : std::uint8_t {
   bit_and,
   bit_xor,
   bit_or,
+  left_shift,
+  right_shift,
   logical_and,
   logical_or,
   absolute,
@@ -49,6 +56,14 @@ enum class Operation : std::uint8_t {
   round,
   minimum,
   maximum,
+  fmin,
+  fmax,
+  fmod,
+  copysign,
+  deg2rad,
+  rad2deg,
+  ones_like,
+  cast,  // second argument: the DType
   clip,
   where,
   isnan,
@@ -89,11 +104,22 @@ struct Function {
   std::string_view name;
   Operation operation;
   std::size_t arguments;
+  DType dtype = DType::float64;  // of a cast
 };
 /// All functions by all their names, sorted by name.
 [[nodiscard]] std::span<const Function> functions() noexcept;
 /// The sign or name by which people know the operation, for messages.
 [[nodiscard]] std::string_view operation_name(Operation operation) noexcept;
+
+struct ExpressionTree;
+/// A function of all elements of an array, or of those along some axes, inside an expression.
+struct ReductionNode {
+  ReduceOp op = ReduceOp::sum;
+  std::vector<int> axes;
+  bool all_axes = true;
+  bool keep_axes = false;
+  std::shared_ptr<const ExpressionTree> argument;
+};
 
 /// Nodes in an order in which arguments come before what uses them, so that nobody needs to recurse; the last one is
 /// the whole expression.
@@ -102,7 +128,12 @@ struct ExpressionTree {
   std::vector<std::string> variables;
   std::vector<std::uint32_t> variable_columns;  // of their first appearance
   std::vector<Literal> literals;
+  std::vector<ReductionNode> reductions;
   std::vector<Node> nodes;
 };
+
+/// "mean" and so on; none if it is no such function.
+[[nodiscard]] std::optional<ReduceOp> find_reduction(std::string_view name) noexcept;
+[[nodiscard]] std::span<const std::string_view> reduction_names() noexcept;
 
 }  // namespace runrig::detail

@@ -69,7 +69,14 @@ TypeSet loops_of(Operation operation) noexcept {
     case positive:
     case sign:
     case square:
+    case fmod:
       return numbers;
+    case fmin:
+    case fmax:
+      return all_types;
+    case left_shift:
+    case right_shift:
+      return integers;
     case invert:
     case bit_and:
     case bit_or:
@@ -77,11 +84,14 @@ TypeSet loops_of(Operation operation) noexcept {
       return booleans | integers;
     case literal:
     case variable:
+    case reduction:
     case logical_not:
     case logical_and:
     case logical_or:
     case clip:
     case where:
+    case cast:
+    case ones_like:
     case isnan:
     case isinf:
     case isfinite:
@@ -148,3 +158,13 @@ std::uint64_t bits_of(const Literal& literal, DType type) noexcept {
 }
 
 }  // namespace runrig::detail
+
+namespace runrig {
+
+DType reduced_type(ReduceOp op, DType of) noexcept {
+  if (op == ReduceOp::min || op == ReduceOp::max || is_floating(of)) return of;
+  if (op != ReduceOp::sum) return DType::float64;
+  return of == DType::boolean || is_signed(of) ? DType::int64 : DType::uint64;
+}
+
+}  // namespace runrig

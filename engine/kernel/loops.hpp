@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 
+#include "level.hpp"
 #include "program_format.hpp"
 
 namespace runrig::detail {
@@ -19,16 +20,18 @@ struct LoopTable {
   }
 };
 
-/// The same loops compiled for several levels of instructions. All give the same numbers: arithmetic is rounded once
-/// everywhere (no fused multiplications), and of SLEEF those functions are used whose results do not depend on the
-/// width of vectors. Only the sign and payload of a NaN may differ.
+/// The same loops compiled for several levels of instructions. All give the same numbers (arithmetic is rounded once
+/// everywhere) but for the sign and payload of a NaN, and for transcendental functions, which are within 2 units in the
+/// last place on each: from v3 on they multiply and add in one step.
 [[nodiscard]] const LoopTable& baseline_loops() noexcept;
 #if defined(__x86_64__)
-[[nodiscard]] const LoopTable& avx2_loops() noexcept;
-[[nodiscard]] const LoopTable& avx512_loops() noexcept;
+[[nodiscard]] const LoopTable& v2_loops() noexcept;
+[[nodiscard]] const LoopTable& v3_loops() noexcept;
+[[nodiscard]] const LoopTable& v4_loops() noexcept;
 #endif
-
-/// The widest that this machine can run.
-[[nodiscard]] const LoopTable& best_loops() noexcept;
+/// To be run on machines of that level and above only.
+[[nodiscard]] const LoopTable& loops_of_level(Level level) noexcept;
+/// Those of used_level().
+[[nodiscard]] const LoopTable& best_loops();
 
 }  // namespace runrig::detail

@@ -9,6 +9,9 @@
 #include "loops.hpp"
 #include "loops_operations.hpp"
 #include "loops_sleef.hpp"
+#if defined(__FMA__)
+#include "loops_math.hpp"
+#endif
 
 namespace runrig::detail {
 namespace {
@@ -112,15 +115,24 @@ class TableBuilder {
   constexpr void cast(Op op) {
     (set(op, LaneOf<To>::value, elementwise<Copy, To, From>), ...);
   }
-  template <class F>
-  constexpr void sleef(Op op) {
-    set(op, Lane::f32, sleef_unary<F, float>);
-    set(op, Lane::f64, sleef_unary<F, double>);
+  template <class From, class... To>
+  constexpr void cut(Op op) {
+    (set(op, LaneOf<To>::value, elementwise<ToInteger<To>, To, From>), ...);
   }
   template <class F>
-  constexpr void sleef2(Op op) {
-    set(op, Lane::f32, sleef_binary<F, float>);
-    set(op, Lane::f64, sleef_binary<F, double>);
+  constexpr void function(Op op) {
+    set(op, Lane::f32, vector_unary<F, float>);
+    set(op, Lane::f64, vector_unary<F, double>);
+  }
+  template <class F>
+  constexpr void function2(Op op) {
+    set(op, Lane::f32, vector_binary<F, float>);
+    set(op, Lane::f64, vector_binary<F, double>);
+  }
+  template <class F>
+  constexpr void repaired(Op op) {
+    set(op, Lane::f32, repaired_unary<F, float>);
+    set(op, Lane::f64, repaired_unary<F, double>);
   }
   [[nodiscard]] constexpr const LoopTable& table() const { return table_; }
 
@@ -148,15 +160,19 @@ constexpr void add_moves(TableBuilder& to) {
   to.set(Op::load_half, Lane::f32, elementwise<LoadHalf, float, u16>);
   to.set(Op::store_half, Lane::f32, elementwise<StoreHalf, u16, float>);
   to.unary<RoundHalf, float>(Op::round_half);
-  to.cast<u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_u8);
-  to.cast<i8, i16, i32, i64, float, double>(Op::cast_i8);
-  to.cast<u16, u32, i32, u64, i64, float, double>(Op::cast_u16);
-  to.cast<i16, i32, i64, float, double>(Op::cast_i16);
-  to.cast<u32, u64, i64, double>(Op::cast_u32);
-  to.cast<i32, i64, double>(Op::cast_i32);
-  to.cast<u64, double>(Op::cast_u64);
-  to.cast<i64, double>(Op::cast_i64);
-  to.cast<float, double>(Op::cast_f32);
+  to.cast<u8, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_u8);
+  to.cast<i8, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_i8);
+  to.cast<u16, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_u16);
+  to.cast<i16, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_i16);
+  to.cast<u32, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_u32);
+  to.cast<i32, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_i32);
+  to.cast<u64, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_u64);
+  to.cast<i64, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::cast_i64);
+  to.cut<float, u8, i8, u16, i16, u32, i32, u64, i64>(Op::cast_f32);
+  to.cast<float, float, double>(Op::cast_f32);
+  to.cut<double, u8, i8, u16, i16, u32, i32, u64, i64>(Op::cast_f64);
+  to.cast<double, float, double>(Op::cast_f64);
+  to.set(Op::round_odd, Lane::f32, elementwise<RoundOdd, float, double>);
   to.predicate<Truth, u8, u16, u32, u64, float, double>(Op::truth);
   to.share_with_signed(Op::truth);
   to.set(Op::select, Lane::u8, elementwise<Select, u8, u8, u8, u8>);
@@ -186,6 +202,10 @@ constexpr void add_arithmetic(TableBuilder& to) {
   to.binary<Divide, float, double>(Op::divide);
   to.binary<FloorDivide, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::floor_divide);
   to.binary<Remainder, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::remainder);
+  to.binary<Fmod, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::fmod);
+  to.binary<ShiftLeft, u8, i8, u16, i16, u32, i32, u64, i64>(Op::shift_left);
+  to.binary<ShiftRight, u8, i8, u16, i16, u32, i32, u64, i64>(Op::shift_right);
+  to.binary<CopySign, float, double>(Op::copysign);
   to.binary<IntegerPower, u8, i8, u16, i16, u32, i32, u64, i64>(Op::power);
   to.unary_wrapping<Negative>(Op::negative);
   to.unary<Negative, float, double>(Op::negative);
@@ -231,29 +251,36 @@ constexpr void add_functions(TableBuilder& to) {
   to.unary<Trunc, float, double>(Op::trunc);
   to.unary<Rint, float, double>(Op::rint);
   to.unary<Sqrt, float, double>(Op::sqrt);
-  to.sleef<SleefCbrt>(Op::cbrt);
-  to.sleef<SleefExp>(Op::exp);
-  to.sleef<SleefExp2>(Op::exp2);
-  to.sleef<SleefExpm1>(Op::expm1);
-  to.sleef<SleefLog>(Op::log);
-  to.sleef<SleefLog2>(Op::log2);
-  to.sleef<SleefLog10>(Op::log10);
-  to.sleef<Log1p>(Op::log1p);
-  to.sleef<SleefSin>(Op::sin);
-  to.sleef<SleefCos>(Op::cos);
-  to.sleef<SleefTan>(Op::tan);
-  to.sleef<SleefArcsin>(Op::arcsin);
-  to.sleef<SleefArccos>(Op::arccos);
-  to.sleef<SleefArctan>(Op::arctan);
-  to.sleef<Sinh>(Op::sinh);
-  to.sleef<Cosh>(Op::cosh);
-  to.sleef<SleefTanh>(Op::tanh);
-  to.sleef<Arcsinh>(Op::arcsinh);
-  to.sleef<Arccosh>(Op::arccosh);
-  to.sleef<SleefArctanh>(Op::arctanh);
-  to.sleef2<SleefArctan2>(Op::arctan2);
-  to.sleef2<SleefHypot>(Op::hypot);
-  to.sleef2<SleefPower>(Op::power);
+  to.function<SleefCbrt>(Op::cbrt);
+  to.function<SleefExp>(Op::exp);
+  to.function<SleefExp2>(Op::exp2);
+  to.function<SleefExpm1>(Op::expm1);
+  to.function<SleefLog>(Op::log);
+  to.function<SleefLog2>(Op::log2);
+  to.function<SleefLog10>(Op::log10);
+  to.repaired<Log1p>(Op::log1p);
+  to.function<SleefSin>(Op::sin);
+  to.function<SleefCos>(Op::cos);
+  to.function<SleefTan>(Op::tan);
+  to.function<SleefArcsin>(Op::arcsin);
+  to.function<SleefArccos>(Op::arccos);
+  to.function<SleefArctan>(Op::arctan);
+  to.repaired<Sinh>(Op::sinh);
+  to.repaired<Cosh>(Op::cosh);
+  to.function<SleefTanh>(Op::tanh);
+  to.repaired<Arcsinh>(Op::arcsinh);
+  to.repaired<Arccosh>(Op::arccosh);
+  to.function<SleefArctanh>(Op::arctanh);
+  to.function2<SleefArctan2>(Op::arctan2);
+  to.function2<SleefHypot>(Op::hypot);
+  to.function2<SleefPower>(Op::power);
+#if defined(__FMA__)
+  to.function<FastExp>(Op::exp);
+  to.function<FastLog>(Op::log);
+  to.function<FastLog1p>(Op::log1p);
+  to.function<FastSin>(Op::sin);
+  to.function<FastCos>(Op::cos);
+#endif
 }
 
 constexpr LoopTable make_table() {

@@ -218,6 +218,81 @@ struct BitNot {
   }
 };
 
+/// By the width of the type or more: nothing is left, or the sign alone. A negative number is as much.
+struct ShiftLeft {
+  template <class T>
+  T operator()(T a, T b) const {
+    constexpr auto width = static_cast<std::make_unsigned_t<T>>(8 * sizeof(T));
+    const auto by = static_cast<std::make_unsigned_t<T>>(b);
+    const auto some = static_cast<Wrapping<T>>(by < width ? by : 0);
+    return by < width ? static_cast<T>(static_cast<Wrapping<T>>(a) << some) : T{0};
+  }
+};
+struct ShiftRight {
+  template <class T>
+  T operator()(T a, T b) const {
+    constexpr auto width = static_cast<std::make_unsigned_t<T>>(8 * sizeof(T));
+    const auto by = static_cast<std::make_unsigned_t<T>>(b);
+    if constexpr (std::is_signed_v<T>) {
+      return static_cast<T>(a >> (by < width ? static_cast<int>(by) : static_cast<int>(width) - 1));
+    } else {
+      return by < width ? static_cast<T>(a >> (by < width ? by : 0)) : T{0};
+    }
+  }
+};
+/// C's fmod: the remainder has the sign of what is divided. Integers divided by zero leave nothing.
+struct Fmod {
+  template <class T>
+  T operator()(T a, T b) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      return std::fmod(a, b);
+    } else {
+      if (b == 0) return 0;
+      if constexpr (std::is_signed_v<T>) {
+        if (b == -1) return 0;  // the machine traps on the least integer
+      }
+      return static_cast<T>(a % b);
+    }
+  }
+};
+struct CopySign {
+  template <class T>
+  T operator()(T a, T b) const {
+    return std::copysign(a, b);
+  }
+};
+
+/// Cut towards zero. What no 64-bit integer is, and NaN, gives the least one, as the machine has it; of that the lower
+/// bits are taken for smaller integers.
+template <class To>
+struct ToInteger {
+  template <class T>
+  To operator()(T a) const {
+    constexpr T limit = static_cast<T>(0x1p63);
+    if constexpr (std::is_same_v<To, std::uint64_t>) {
+      const bool upper = a >= limit && a < 2 * limit;
+      const T lower = upper ? a - limit : a;
+      const bool fits = lower >= -limit && lower < limit;
+      const auto cut = static_cast<std::uint64_t>(fits ? static_cast<std::int64_t>(lower) : INT64_MIN);
+      return upper ? cut ^ (std::uint64_t{1} << 63U) : cut;
+    } else {
+      return static_cast<To>(a >= -limit && a < limit ? static_cast<std::int64_t>(a) : INT64_MIN);
+    }
+  }
+};
+/// Rounded towards the odd one of two neighbours, whose bits tell a second rounding on which side the number was.
+struct RoundOdd {
+  float operator()(double a) const {
+    const auto nearest = static_cast<float>(a);
+    const double error = a - static_cast<double>(nearest);
+    const auto bits = std::bit_cast<std::uint32_t>(nearest);
+    const bool inexact = (error > 0) | (error < 0);
+    const bool move = inexact & (std::fabs(nearest) < __builtin_inff()) & ((bits & 1U) == 0);
+    const std::uint32_t step = (error > 0) == (a > 0) ? 1U : ~0U;
+    return std::bit_cast<float>(bits + (move ? step : 0U));
+  }
+};
+
 struct Less {
   template <class T>
   bool operator()(T a, T b) const {

@@ -1,7 +1,8 @@
 // SLEEF's functions over packets, at the vector width of the including source. Part of loops_body.hpp.
 //
-// Only its "cinz" functions are used: their results are the same for every width of vectors and do not depend on
-// neighbours in the vector. (Its plain functions choose a method by the largest number in a vector.)
+// Only its "cinz" functions, or "finz" where the machine multiplies and adds in one instruction, are used: their
+// results are the same for every width of vectors and do not depend on neighbours in the vector. (Its plain functions
+// choose a method by the largest number in a vector.)
 #pragma once
 
 #include <sleef.h>
@@ -11,13 +12,17 @@
 #include <utility>
 
 #include "loops.hpp"
+#include "vectors.hpp"
 
 #if defined(__AVX512F__)
-#define RUNRIG_SLEEF_DOUBLE(name, ulp) Sleef_cinz_##name##d8_##ulp##avx512fnofma
-#define RUNRIG_SLEEF_FLOAT(name, ulp) Sleef_cinz_##name##f16_##ulp##avx512fnofma
-#elif defined(__AVX__)
-#define RUNRIG_SLEEF_DOUBLE(name, ulp) Sleef_cinz_##name##d4_##ulp##avx
-#define RUNRIG_SLEEF_FLOAT(name, ulp) Sleef_cinz_##name##f8_##ulp##avx
+#define RUNRIG_SLEEF_DOUBLE(name, ulp) Sleef_finz_##name##d8_##ulp##avx512f
+#define RUNRIG_SLEEF_FLOAT(name, ulp) Sleef_finz_##name##f16_##ulp##avx512f
+#elif defined(__AVX2__)
+#define RUNRIG_SLEEF_DOUBLE(name, ulp) Sleef_finz_##name##d4_##ulp##avx2
+#define RUNRIG_SLEEF_FLOAT(name, ulp) Sleef_finz_##name##f8_##ulp##avx2
+#elif defined(__SSE4_1__)
+#define RUNRIG_SLEEF_DOUBLE(name, ulp) Sleef_cinz_##name##d2_##ulp##sse4
+#define RUNRIG_SLEEF_FLOAT(name, ulp) Sleef_cinz_##name##f4_##ulp##sse4
 #elif defined(__SSE2__)
 #define RUNRIG_SLEEF_DOUBLE(name, ulp) Sleef_cinz_##name##d2_##ulp##sse2
 #define RUNRIG_SLEEF_FLOAT(name, ulp) Sleef_cinz_##name##f4_##ulp##sse2
@@ -29,64 +34,32 @@
 namespace runrig::detail {
 namespace {
 
-#if defined(__AVX512F__)
-using DoubleVector = __m512d;
-using FloatVector = __m512;
-#elif defined(__AVX__)
-using DoubleVector = __m256d;
-using FloatVector = __m256;
-#elif defined(__SSE2__)
-using DoubleVector = __m128d;
-using FloatVector = __m128;
+/// A function of SLEEF's over a vector; element by element where it has none for our vectors.
+template <class V, class Function, class... Arguments>
+V call_sleef(Function function, Arguments... arguments) {
+#if defined(__SSE2__)
+  return function(arguments...);
 #else
-using DoubleVector = double;
-using FloatVector = float;
+  V result;
+  for (std::size_t i = 0; i < sizeof(V) / sizeof result[0]; ++i) result[i] = function(arguments[i]...);
+  return result;
 #endif
-
-/// A vector at any address; memcpy is a plain unaligned load or store.
-inline DoubleVector load(const double* from) {
-  DoubleVector vector;
-  __builtin_memcpy(&vector, from, sizeof vector);
-  return vector;
 }
-inline FloatVector load(const float* from) {
-  FloatVector vector;
-  __builtin_memcpy(&vector, from, sizeof vector);
-  return vector;
-}
-inline void store(double* to, DoubleVector vector) { __builtin_memcpy(to, &vector, sizeof vector); }
-inline void store(float* to, FloatVector vector) { __builtin_memcpy(to, &vector, sizeof vector); }
 
-/// Each function class has run(result, arguments...) over one packet; `result` may be an argument.
-#define RUNRIG_UNARY(Name, name, ulp)                                     \
-  struct Name {                                                           \
-    static void run(double* result, const double* a) {                    \
-      constexpr std::size_t step = sizeof(DoubleVector) / sizeof(double); \
-      for (std::size_t i = 0; i < packet_elements; i += step) {           \
-        store(result + i, RUNRIG_SLEEF_DOUBLE(name, ulp)(load(a + i)));   \
-      }                                                                   \
-    }                                                                     \
-    static void run(float* result, const float* a) {                      \
-      constexpr std::size_t step = sizeof(FloatVector) / sizeof(float);   \
-      for (std::size_t i = 0; i < packet_elements; i += step) {           \
-        store(result + i, RUNRIG_SLEEF_FLOAT(name, ulp)(load(a + i)));    \
-      }                                                                   \
-    }                                                                     \
+/// Each function class has of(arguments...) for vectors of either type.
+#define RUNRIG_UNARY(Name, name, ulp)                                                                              \
+  struct Name {                                                                                                    \
+    static DoubleVector of(DoubleVector a) { return call_sleef<DoubleVector>(RUNRIG_SLEEF_DOUBLE(name, ulp), a); } \
+    static FloatVector of(FloatVector a) { return call_sleef<FloatVector>(RUNRIG_SLEEF_FLOAT(name, ulp), a); }     \
   };
-#define RUNRIG_BINARY(Name, name, ulp)                                               \
-  struct Name {                                                                      \
-    static void run(double* result, const double* a, const double* b) {              \
-      constexpr std::size_t step = sizeof(DoubleVector) / sizeof(double);            \
-      for (std::size_t i = 0; i < packet_elements; i += step) {                      \
-        store(result + i, RUNRIG_SLEEF_DOUBLE(name, ulp)(load(a + i), load(b + i))); \
-      }                                                                              \
-    }                                                                                \
-    static void run(float* result, const float* a, const float* b) {                 \
-      constexpr std::size_t step = sizeof(FloatVector) / sizeof(float);              \
-      for (std::size_t i = 0; i < packet_elements; i += step) {                      \
-        store(result + i, RUNRIG_SLEEF_FLOAT(name, ulp)(load(a + i), load(b + i)));  \
-      }                                                                              \
-    }                                                                                \
+#define RUNRIG_BINARY(Name, name, ulp)                                       \
+  struct Name {                                                              \
+    static DoubleVector of(DoubleVector a, DoubleVector b) {                 \
+      return call_sleef<DoubleVector>(RUNRIG_SLEEF_DOUBLE(name, ulp), a, b); \
+    }                                                                        \
+    static FloatVector of(FloatVector a, FloatVector b) {                    \
+      return call_sleef<FloatVector>(RUNRIG_SLEEF_FLOAT(name, ulp), a, b);   \
+    }                                                                        \
   };
 
 RUNRIG_UNARY(SleefCbrt, cbrt, u10)
@@ -115,6 +88,14 @@ RUNRIG_BINARY(SleefPower, pow, u10)
 #undef RUNRIG_UNARY
 #undef RUNRIG_BINARY
 
+/// A function over one packet; `result` may be an argument.
+template <class F, class T, class... Arguments>
+void over_packet(T* result, const Arguments*... arguments) {
+  for (std::size_t i = 0; i < packet_elements; i += width_of<T>) {
+    store_vector(result + i, F::of(load_vector(arguments + i)...));
+  }
+}
+
 /// Some of SLEEF's functions are right up to a limit only, beyond which they give infinity. Runs `Plain`, and where
 /// an argument of the packet is beyond Repair::limit, Repair::run for the packet, whose results are taken for those
 /// arguments alone: what one element gets does not depend on its neighbours.
@@ -123,7 +104,7 @@ struct Repaired {
   template <class T>
   static void run(T* result, const T* a) {
     T plain[packet_elements];
-    Plain::run(plain, a);
+    over_packet<Plain>(plain, a);
     int beyond = 0;
     for (std::size_t i = 0; i < packet_elements; ++i) beyond |= std::fabs(a[i]) > Repair::template limit<T> ? 1 : 0;
     if (beyond != 0) {
@@ -143,7 +124,7 @@ struct Log1pFar {
   static constexpr T limit = sizeof(T) == 8 ? static_cast<T>(1e300) : static_cast<T>(1e37);
   template <class T>
   static void run(T* result, const T* a) {
-    SleefLog::run(result, a);
+    over_packet<SleefLog>(result, a);
   }
 };
 
@@ -155,7 +136,7 @@ struct ArcsinhFar {
   static void run(T* result, const T* a) {
     T magnitude[packet_elements];
     for (std::size_t i = 0; i < packet_elements; ++i) magnitude[i] = std::fabs(a[i]);
-    SleefLog::run(magnitude, magnitude);
+    over_packet<SleefLog>(magnitude, static_cast<const T*>(magnitude));
     for (std::size_t i = 0; i < packet_elements; ++i) {
       result[i] = std::copysign(magnitude[i] + static_cast<T>(0x1.62e42fefa39efp-1), a[i]);
     }
@@ -167,7 +148,7 @@ struct ArccoshFar {
   static constexpr T limit = ArcsinhFar::limit<T>;
   template <class T>
   static void run(T* result, const T* a) {
-    SleefLog::run(result, a);
+    over_packet<SleefLog>(result, a);
     for (std::size_t i = 0; i < packet_elements; ++i) result[i] += static_cast<T>(0x1.62e42fefa39efp-1);
   }
 };
@@ -182,7 +163,7 @@ void half_exponential(T* result, const T* a) {
   constexpr T factor = wide ? static_cast<T>(0x1p1022) : static_cast<T>(0x1p126);
   T shifted[packet_elements];
   for (std::size_t i = 0; i < packet_elements; ++i) shifted[i] = (std::fabs(a[i]) - high) - low;
-  SleefExp::run(shifted, shifted);
+  over_packet<SleefExp>(shifted, static_cast<const T*>(shifted));
   for (std::size_t i = 0; i < packet_elements; ++i) result[i] = shifted[i] * factor;
 }
 struct CoshFar {
@@ -210,18 +191,22 @@ using Sinh = Repaired<SleefSinh, SinhFar>;
 using Cosh = Repaired<SleefCosh, CoshFar>;
 
 template <class F, class T>
-void sleef_unary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
-  for (std::size_t packet = 0; packet < packets; ++packet) {
-    const std::size_t first = packet * packet_elements;
+void repaired_unary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
+  for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
     F::run(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
   }
 }
 template <class F, class T>
-void sleef_binary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
-  for (std::size_t packet = 0; packet < packets; ++packet) {
-    const std::size_t first = packet * packet_elements;
-    F::run(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first,
-           reinterpret_cast<const T*>(arguments[1]) + first);
+void vector_unary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
+  for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
+    over_packet<F>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
+  }
+}
+template <class F, class T>
+void vector_binary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
+  for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
+    over_packet<F>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first,
+                   reinterpret_cast<const T*>(arguments[1]) + first);
   }
 }
 

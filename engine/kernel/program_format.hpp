@@ -39,14 +39,17 @@ enum class Op : std::uint8_t {
   cast_i32,
   cast_u64,
   cast_i64,
-  cast_f32,  // from; lane: to
-  truth,     // not zero; to u8, as all comparisons
+  cast_f32,
+  cast_f64,   // from; lane: to. Floats are cut to integers, larger integers modulo what fits
+  round_odd,  // f64 to f32, so that rounding it again to float16 is as rounding once; lane f32
+  truth,      // not zero; to u8, as all comparisons
   add,
   subtract,
   multiply,
   divide,
   floor_divide,
   remainder,
+  fmod,
   power,
   require_natural,  // throws if an argument is negative; no result
   negative,
@@ -56,6 +59,9 @@ enum class Op : std::uint8_t {
   bit_or,
   bit_xor,
   bit_not,
+  shift_left,
+  shift_right,
+  copysign,
   less,
   less_equal,
   equal,
@@ -105,8 +111,9 @@ inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::hypot) + 1;
 /// Elements are computed in packets of this many, whatever the number asked for: each lies at the same place in the
 /// same vector instruction, so its bits do not depend on where a slice begins or ends.
 inline constexpr std::size_t packet_elements = 64;
-/// Elements that an instruction works on at a time: a few registers of doubles fit a first-level cache.
-inline constexpr std::size_t block_elements = 1024;
+/// Elements that an instruction works on at a time: a few registers of doubles, and the inputs of the next block that
+/// are on their way, fit a first-level cache.
+inline constexpr std::size_t block_elements = 512;
 
 /// Register numbers count inputs first, then constants, then temporaries; the last one is the result.
 struct Instruction {

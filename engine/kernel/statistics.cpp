@@ -112,23 +112,26 @@ Statistics merge(const Statistics& a, const Statistics& b) {
   return result;
 }
 
-template <class T, class Loop, class Squares>
-void summarize_floats(Statistics& result, const T* numbers, std::size_t elements, Loop summary, Squares deviations) {
-  const detail::FloatSummary found = summary(numbers, elements);
+/// In one pass, but for numbers so large that the differences of two of them overflow.
+template <class T, class Loop>
+void summarize_floats(Statistics& result, const T* numbers, std::size_t elements, Loop summary) {
+  detail::FloatSummary found = summary(numbers, elements, nullptr);
   result.nan = found.nan;
   if (result.valid() == 0) return;
+  const auto count = static_cast<double>(result.valid());
+  if (!std::isfinite(found.sum) || !std::isfinite(found.squares)) {
+    constexpr double zero = 0;
+    found = summary(numbers, elements, &zero);
+    const double mean = found.sum / count;
+    if (std::isfinite(mean)) found = summary(numbers, elements, &mean);
+  }
   result.min_bits = std::bit_cast<std::uint64_t>(found.min);
   result.max_bits = std::bit_cast<std::uint64_t>(found.max);
-  set_float_sum(result, {found.sum, 0});
-  const auto count = static_cast<double>(result.valid());
-  const double mean = found.sum / count;
-  const detail::Deviations spread = deviations(numbers, elements, mean);
-  // The deviations would add up to zero but for rounding, so they tell what sum and mean lack.
-  result.squares = spread.squares - spread.sum * (spread.sum / count);
-  const double sum = mean * count;
-  if (std::isfinite(sum) && std::isfinite(spread.sum)) {
-    set_float_sum(result, add({sum, std::fma(mean, count, -sum)}, {spread.sum, 0}));
-  }
+  result.squares = found.squares - found.sum * (found.sum / count);
+  const double whole = found.centre * count;
+  set_float_sum(result, std::isfinite(whole) && std::isfinite(found.sum)
+                            ? add({whole, std::fma(found.centre, count, -whole)}, {found.sum, 0})
+                            : FloatSum{whole + found.sum, 0});
 }
 
 void summarize_integers(Statistics& result, const std::byte* data, std::size_t elements) {
@@ -217,14 +220,11 @@ Statistics summarize_block(DType dtype, const std::byte* data, std::size_t eleme
     if constexpr (std::is_same_v<T, bool>) {
       summarize_booleans(result, reinterpret_cast<const std::uint8_t*>(data), elements);
     } else if constexpr (std::is_same_v<T, half>) {
-      summarize_floats(result, reinterpret_cast<const std::uint16_t*>(data), elements, loops.half_summary,
-                       loops.half_deviations);
+      summarize_floats(result, reinterpret_cast<const std::uint16_t*>(data), elements, loops.half_summary);
     } else if constexpr (std::is_same_v<T, float>) {
-      summarize_floats(result, reinterpret_cast<const float*>(data), elements, loops.float_summary,
-                       loops.float_deviations);
+      summarize_floats(result, reinterpret_cast<const float*>(data), elements, loops.float_summary);
     } else if constexpr (std::is_same_v<T, double>) {
-      summarize_floats(result, reinterpret_cast<const double*>(data), elements, loops.double_summary,
-                       loops.double_deviations);
+      summarize_floats(result, reinterpret_cast<const double*>(data), elements, loops.double_summary);
     } else {
       summarize_integers(result, data, elements);
     }

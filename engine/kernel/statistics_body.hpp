@@ -1,74 +1,38 @@
 // The inner loops of statistics for one level of instructions; included by one source for each, like loops_body.hpp.
 #pragma once
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #include "loops_half.hpp"
 #include "statistics_loops.hpp"
+#include "vectors.hpp"
 
 namespace runrig::detail {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr std::size_t vector_bytes = 64;
-#elif defined(__AVX__)
-constexpr std::size_t vector_bytes = 32;
-#else
-constexpr std::size_t vector_bytes = 16;
-#endif
-constexpr std::size_t width = vector_bytes / sizeof(double);
+constexpr std::size_t width = width_of<double>;
 constexpr std::size_t vectors = statistics_lanes / width;
-using DoubleVector = double __attribute__((vector_size(vector_bytes)));
-using MaskVector = std::int64_t __attribute__((vector_size(vector_bytes)));
-#if !defined(__SSE2__)
-using FloatVector = float __attribute__((vector_size(vector_bytes / 2)));
-#endif
 
-DoubleVector load(const double* from) {
-  DoubleVector vector;
-  __builtin_memcpy(&vector, from, sizeof vector);
-  return vector;
-}
-
-// What GCC's own vectors do not do well. lesser() and greater(): the second where the first is NaN. (The AVX-512 forms
-// without a mask pass an undefined vector, of which GCC warns.)
+DoubleVector load(const double* from) { return load_vector(from); }
+// Of half a vector. (The AVX-512 form without a mask passes an undefined vector, of which GCC warns.)
 #if defined(__AVX512F__)
 DoubleVector load(const float* from) { return _mm512_maskz_cvtps_pd(0xFF, _mm256_loadu_ps(from)); }
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm512_maskz_min_pd(0xFF, a, b); }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm512_maskz_max_pd(0xFF, a, b); }
-bool any_nan(DoubleVector a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q) != 0; }
 #elif defined(__AVX__)
 DoubleVector load(const float* from) { return _mm256_cvtps_pd(_mm_loadu_ps(from)); }
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm256_min_pd(a, b); }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm256_max_pd(a, b); }
-bool any_nan(DoubleVector a) { return _mm256_movemask_pd(_mm256_cmp_pd(a, a, _CMP_UNORD_Q)) != 0; }
 #elif defined(__SSE2__)
 DoubleVector load(const float* from) {
   return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 }
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return _mm_min_pd(a, b); }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return _mm_max_pd(a, b); }
-bool any_nan(DoubleVector a) { return _mm_movemask_pd(_mm_cmpunord_pd(a, a)) != 0; }
 #else
 DoubleVector load(const float* from) {
-  FloatVector vector;
+  using HalfVector = float __attribute__((vector_size(vector_bytes / 2)));
+  HalfVector vector;
   __builtin_memcpy(&vector, from, sizeof vector);
   return __builtin_convertvector(vector, DoubleVector);
-}
-DoubleVector lesser(DoubleVector a, DoubleVector b) { return a < b ? a : b; }
-DoubleVector greater(DoubleVector a, DoubleVector b) { return a > b ? a : b; }
-bool any_nan(DoubleVector a) {
-  bool found = false;
-  for (std::size_t i = 0; i < width; ++i) found = found || a[i] != a[i];
-  return found;
 }
 #endif
 
 /// Zero where `x` is NaN.
 DoubleVector if_number(DoubleVector x, DoubleVector value) {
-  return (DoubleVector)((MaskVector)value & (MaskVector)(x == x));
+  return (DoubleVector)((Int64Vector)value & (Int64Vector)(x == x));
 }
 
 struct Lanes {
@@ -96,19 +60,56 @@ double total(const Lanes& lanes) {
   return parts[0];
 }
 
-/// Adds whole rows of statistics_lanes to `sum`. Two versions: NaNs are rare, and looking for them costs half the
-/// speed. Where there are none both give the same bits.
+template <class T>
+std::uint64_t count_nan(const T* numbers, std::size_t elements) {
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < elements; ++i) count += numbers[i] != numbers[i] ? 1U : 0U;
+  return count;
+}
+
+/// Asks for a row of the next chunk; that there may be none does no harm.
+template <class T>
+void look_ahead(const T* row) {
+  constexpr std::size_t line_items = 64 / sizeof(T);
+  for (std::size_t i = 0; i < statistics_lanes; i += line_items) {
+    __builtin_prefetch(row + statistics_chunk_elements + i);
+  }
+}
+
+struct Sums {
+  Lanes of{0.0};
+  Lanes squares{0.0};
+};
+
+/// Adds x - centre and its squares for whole rows of statistics_lanes. Two versions: NaNs are rare, and looking for
+/// them costs half the speed. Where there are none both give the same bits.
 template <bool with_nan, class T>
-void add_rows(const T* numbers, std::size_t elements, Lanes& sum) {
-  Lanes chunk(0.0);
+void add_rows(const T* numbers, std::size_t elements, double centre, Sums& sums) {
+  Sums chunk;
   for (std::size_t row = 0; row < elements; row += statistics_lanes) {
+    look_ahead(numbers + row);
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < vectors; ++i) {
       const DoubleVector x = load(numbers + row + i * width);
-      chunk.of[i] += with_nan ? if_number(x, x) : x;
+      const DoubleVector difference = with_nan ? if_number(x, x - centre) : x - centre;
+      chunk.of.of[i] += difference;
+      chunk.squares.of[i] += difference * difference;
     }
   }
-  for (std::size_t i = 0; i < vectors; ++i) sum.of[i] += chunk.of[i];
+  for (std::size_t i = 0; i < vectors; ++i) sums.of.of[i] += chunk.of.of[i];
+  for (std::size_t i = 0; i < vectors; ++i) sums.squares.of[i] += chunk.squares.of[i];
+}
+/// Returns the number of NaNs.
+template <class T>
+std::uint64_t add_chunk(const T* numbers, std::size_t elements, double centre, Sums& sums) {
+  Sums trial = sums;
+  add_rows<false>(numbers, elements, centre, trial);
+  if (!is_disturbed(trial.of)) {
+    sums = trial;
+    return 0;
+  }
+  add_rows<true>(numbers, elements, centre, sums);
+  return count_nan(numbers, elements);
 }
 
 template <class T>
@@ -125,30 +126,6 @@ void bound_rows(const T* numbers, std::size_t elements, DoubleVector& min, Doubl
   }
   min = lesser(low[0], low[1]);
   max = greater(high[0], high[1]);
-}
-
-template <class T>
-std::uint64_t count_nan(const T* numbers, std::size_t elements) {
-  std::uint64_t count = 0;
-  for (std::size_t i = 0; i < elements; ++i) count += numbers[i] != numbers[i] ? 1U : 0U;
-  return count;
-}
-
-template <bool with_nan, class T>
-void add_deviations(const T* numbers, std::size_t elements, double mean, Lanes& sum, Lanes& squares) {
-  Lanes chunk(0.0);
-  Lanes chunk_squares(0.0);
-  for (std::size_t row = 0; row < elements; row += statistics_lanes) {
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < vectors; ++i) {
-      const DoubleVector x = load(numbers + row + i * width);
-      const DoubleVector difference = with_nan ? if_number(x, x - mean) : x - mean;
-      chunk.of[i] += difference;
-      chunk_squares.of[i] += difference * difference;
-    }
-  }
-  for (std::size_t i = 0; i < vectors; ++i) sum.of[i] += chunk.of[i];
-  for (std::size_t i = 0; i < vectors; ++i) squares.of[i] += chunk_squares.of[i];
 }
 
 constexpr std::size_t lower(std::size_t a, std::size_t b) { return a < b ? a : b; }
@@ -180,25 +157,34 @@ void for_each_chunk(const T* numbers, std::size_t elements, Visit visit) {
   visit(static_cast<const T*>(row), statistics_lanes);
 }
 
+/// The mean of the first chunk: near enough to that of all for sums of squares around it to lose no more than a few
+/// bits, since the chunk is a part of all. Zero if it is not finite.
 template <class T>
-FloatSummary summary(const T* numbers, std::size_t elements) {
-  Lanes sum(0.0);
+double choose_centre(const T* numbers, std::size_t elements) {
+  Sums sums;
+  std::uint64_t count = 0;
+  for_each_chunk(numbers, lower(elements, statistics_chunk_elements), [&](const auto* chunk, std::size_t in_chunk) {
+    count += in_chunk - add_chunk(chunk, in_chunk, 0, sums);
+  });
+  // The NaNs that fill up a row were counted on both sides.
+  const double mean = total(sums.of) / static_cast<double>(count);
+  return mean - mean == 0 ? mean : 0;
+}
+
+template <class T>
+FloatSummary summary(const T* numbers, std::size_t elements, const double* given_centre) {
+  FloatSummary result;
+  result.centre = given_centre != nullptr ? *given_centre : choose_centre(numbers, elements);
+  Sums sums;
   DoubleVector min = DoubleVector{} + __builtin_inf();
   DoubleVector max = -min;
-  FloatSummary result;
   for_each_chunk(numbers, elements, [&](const auto* chunk, std::size_t count) {
-    Lanes trial = sum;
-    add_rows<false>(chunk, count, trial);
-    if (is_disturbed(trial)) {
-      result.nan += count_nan(chunk, count);
-      add_rows<true>(chunk, count, sum);
-    } else {
-      sum = trial;
-    }
+    result.nan += add_chunk(chunk, count, result.centre, sums);
     bound_rows(chunk, count, min, max);
   });
   result.nan -= (statistics_lanes - elements % statistics_lanes) % statistics_lanes;  // those that filled the last row
-  result.sum = total(sum);
+  result.sum = total(sums.of);
+  result.squares = total(sums.squares);
   // Which of two equal zeros is found depends on the order; the positive one is shown.
   result.min = min[0];
   result.max = max[0];
@@ -209,24 +195,6 @@ FloatSummary summary(const T* numbers, std::size_t elements) {
   result.min += 0.0;
   result.max += 0.0;
   return result;
-}
-
-template <class T>
-Deviations deviations(const T* numbers, std::size_t elements, double mean) {
-  Lanes sum(0.0);
-  Lanes squares(0.0);
-  for_each_chunk(numbers, elements, [&](const auto* chunk, std::size_t count) {
-    Lanes trial = sum;
-    Lanes trial_squares = squares;
-    add_deviations<false>(chunk, count, mean, trial, trial_squares);
-    if (is_disturbed(trial_squares)) {
-      add_deviations<true>(chunk, count, mean, sum, squares);
-    } else {
-      sum = trial;
-      squares = trial_squares;
-    }
-  });
-  return {total(sum), total(squares)};
 }
 
 template <class T>
@@ -280,9 +248,30 @@ double integer_squares(const std::byte* data, std::size_t elements, std::uint64_
     } else {
       for (std::size_t i = 0; i < count; ++i) differences[i] = static_cast<double>(chunk[i]) - middle;
     }
-    squares += deviations<double>(differences, count, 0).squares;
+    constexpr double none = 0;
+    squares += summary<double>(differences, count, &none).squares;
   }
   return squares;
+}
+
+/// Left to the compiler's vectors.
+void histogram_index(const double* numbers, std::size_t elements, const HistogramPlan& plan, std::int32_t* index) {
+  const double low = plan.low;
+  const double high = plan.high;
+  const double scale = plan.scale;
+  const double least = plan.tolerance;
+  const double most = 1 - plan.tolerance;
+  const auto bins = static_cast<std::int32_t>(plan.bins);
+  const auto limit = static_cast<double>(plan.bins);
+  for (std::size_t i = 0; i < elements; ++i) {
+    const double x = numbers[i];
+    const double place = (x - low) * scale;
+    const bool inside = (x >= low) & (x < high) & (place < limit);
+    const double safe = inside ? place : 0;
+    const auto bin = static_cast<std::int32_t>(safe);
+    const double rest = safe - static_cast<double>(bin);
+    index[i] = (rest > least) & (rest < most) & inside ? bin : bins;
+  }
 }
 
 template <class T>
@@ -292,12 +281,10 @@ constexpr StatisticsLoops statistics_table{
     summary<std::uint16_t>,
     summary<float>,
     summary<double>,
-    deviations<std::uint16_t>,
-    deviations<float>,
-    deviations<double>,
     {integer_loops<std::int8_t>, integer_loops<std::uint8_t>, integer_loops<std::int16_t>, integer_loops<std::uint16_t>,
      integer_loops<std::int32_t>, integer_loops<std::uint32_t>, integer_loops<std::int64_t>,
-     integer_loops<std::uint64_t>}};
+     integer_loops<std::uint64_t>},
+    histogram_index};
 
 }  // namespace
 }  // namespace runrig::detail

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "level.hpp"
+
 namespace runrig::detail {
 
 /// Sums of doubles go to this many lanes, element i to lane i modulo it, and lanes are added in a fixed order: the
@@ -14,14 +16,12 @@ inline constexpr std::size_t statistics_chunk_elements = 2048;
 
 /// Of numbers that are not NaN. Without any, min is +inf and max is -inf.
 struct FloatSummary {
-  double sum = 0;
+  double centre = 0;
+  double sum = 0;      // of x - centre
+  double squares = 0;  // of (x - centre)^2
   double min = 0;
   double max = 0;
   std::uint64_t nan = 0;
-};
-struct Deviations {
-  double sum = 0;
-  double squares = 0;
 };
 
 /// The sum is upper_sum * 2^32 + sum. squares: of types of at most 16 bits, where it is exact. min and max: as
@@ -40,25 +40,46 @@ struct IntegerLoops {
   double (*squares)(const std::byte* data, std::size_t elements, std::uint64_t centre, bool near);
 };
 
+/// What counting needs of HistogramBins.
+struct HistogramPlan {
+  double low = 0;
+  double high = 0;
+  double scale = 0;      // bins per unit
+  double tolerance = 0;  // in bins: an element that near to an edge is compared with it
+  std::uint32_t bins = 0;
+};
+
+/// Several tables, one behind the other, each of bins + 1 counts: consecutive elements go to different ones, since they
+/// are often in the same bin, and an addition to a count waits for the one before.
+inline constexpr std::size_t histogram_tables = 4;
+/// The last count of each table takes what is beside all bins or near an edge; a count never overflows, for fewer
+/// elements than 2^32.
+inline constexpr std::size_t histogram_chunk_elements = 1024;
+
+/// The bin of each number of a chunk, or `bins` for what has to be looked at: all in vectors.
+using HistogramLoop = void (*)(const double* numbers, std::size_t elements, const HistogramPlan& plan,
+                               std::int32_t* index);
+
 /// The inner loops of summarize_block(), compiled for several levels of instructions, all with the same bits (but for
 /// NaNs). At most statistics_block_elements.
 struct StatisticsLoops {
-  FloatSummary (*half_summary)(const std::uint16_t* bits, std::size_t elements);
-  FloatSummary (*float_summary)(const float* numbers, std::size_t elements);
-  FloatSummary (*double_summary)(const double* numbers, std::size_t elements);
-  /// Sum and sum of squares of x - mean for all x that are not NaN.
-  Deviations (*half_deviations)(const std::uint16_t* bits, std::size_t elements, double mean);
-  Deviations (*float_deviations)(const float* numbers, std::size_t elements, double mean);
-  Deviations (*double_deviations)(const double* numbers, std::size_t elements, double mean);
+  /// Around the centre given, or one of their own choice: a number near the mean if that can be had.
+  FloatSummary (*half_summary)(const std::uint16_t* bits, std::size_t elements, const double* centre);
+  FloatSummary (*float_summary)(const float* numbers, std::size_t elements, const double* centre);
+  FloatSummary (*double_summary)(const double* numbers, std::size_t elements, const double* centre);
   IntegerLoops integers[8];  // from DType::int8 on
+  HistogramLoop histogram;
 };
 
 [[nodiscard]] const StatisticsLoops& baseline_statistics_loops() noexcept;
 #if defined(__x86_64__)
-[[nodiscard]] const StatisticsLoops& avx2_statistics_loops() noexcept;
-[[nodiscard]] const StatisticsLoops& avx512_statistics_loops() noexcept;
+[[nodiscard]] const StatisticsLoops& v2_statistics_loops() noexcept;
+[[nodiscard]] const StatisticsLoops& v3_statistics_loops() noexcept;
+[[nodiscard]] const StatisticsLoops& v4_statistics_loops() noexcept;
 #endif
-/// The widest that this machine can run.
-[[nodiscard]] const StatisticsLoops& best_statistics_loops() noexcept;
+/// To be run on machines of that level and above only.
+[[nodiscard]] const StatisticsLoops& statistics_loops_of_level(Level level) noexcept;
+/// Those of used_level().
+[[nodiscard]] const StatisticsLoops& best_statistics_loops();
 
 }  // namespace runrig::detail

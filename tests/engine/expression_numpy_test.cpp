@@ -34,28 +34,21 @@ struct Operator {
   const char* ours;
   const char* python;
 };
-constexpr std::array<Operator, 18> binary_operators{{{"+", "add"},
-                                                     {"-", "subtract"},
-                                                     {"*", "multiply"},
-                                                     {"/", "divide"},
-                                                     {"//", "floor_divide"},
-                                                     {"%", "remainder"},
-                                                     {"<", "less"},
-                                                     {"<=", "less_equal"},
-                                                     {">", "greater"},
-                                                     {">=", "greater_equal"},
-                                                     {"==", "equal"},
-                                                     {"!=", "not_equal"},
-                                                     {"&", "bit_and"},
-                                                     {"|", "bit_or"},
-                                                     {"^", "bit_xor"},
-                                                     {"&&", "logical_and"},
-                                                     {"||", "logical_or"},
-                                                     {"**", "integer_power"}}};
+constexpr std::array<Operator, 20> binary_operators{
+    {{"+", "add"},           {"-", "subtract"},       {"*", "multiply"},    {"/", "divide"},
+     {"//", "floor_divide"}, {"%", "remainder"},      {"<", "less"},        {"<=", "less_equal"},
+     {">", "greater"},       {">=", "greater_equal"}, {"==", "equal"},      {"!=", "not_equal"},
+     {"&", "bit_and"},       {"|", "bit_or"},         {"^", "bit_xor"},     {"<<", "left_shift"},
+     {">>", "right_shift"},  {"&&", "logical_and"},   {"||", "logical_or"}, {"**", "integer_power"}}};
 constexpr std::array<Operator, 4> unary_operators{
     {{"-", "negative"}, {"+", "positive"}, {"~", "invert"}, {"!", "logical_not"}}};
-constexpr std::array<const char*, 14> unary_functions{"abs",   "sqrt", "square", "floor", "ceil",     "trunc", "rint",
-                                                      "round", "sign", "isnan",  "isinf", "isfinite", "fabs",  "abs"};
+constexpr std::array<const char*, 28> unary_functions{
+    "abs",     "sqrt",     "square",  "floor",   "ceil",    "trunc",   "rint",      "round",   "sign",      "isnan",
+    "isinf",   "isfinite", "fabs",    "abs",     "deg2rad", "rad2deg", "radians",   "degrees", "ones_like", "bool",
+    "float16", "float32",  "float64", "float16", "float32", "float64", "ones_like", "bool"};
+/// Of integers only, here: NumPy leaves to the machine what a float beyond an integer type becomes.
+constexpr std::array<const char*, 8> integer_casts{"int8",  "uint8",  "int16", "uint16",
+                                                   "int32", "uint32", "int64", "uint64"};
 constexpr std::array<const char*, 16> literals{"0",       "1",        "2",   "-1",  "3",     "100",  "300", "70000",
                                                "(2**40)", "(-2**63)", "0.5", "2.5", "1e300", "True", "nan", "-0.0"};
 
@@ -107,8 +100,17 @@ std::vector<Case> all_pairs() {
       cases.push_back({std::string(each.ours) + a, std::string(each.python) + "(" + a + ")", false});
     }
     for (const char* each : unary_functions) cases.push_back(call(each, {leaf(a)}));
+    for (const char* each : integer_casts) {
+      const Case whole = a[0] == 'f' ? call("clip", {call("where", {call("isnan", {leaf(a)}), leaf("0.5"), leaf(a)}),
+                                                     leaf("0.0"), leaf("100.0")})
+                                     : leaf(a);
+      cases.push_back(call(each, {whole}));
+      cases.push_back(call(each, {call("negative", {call("int16", {whole})})}));
+    }
     for (const char* b : variables) {
-      for (const char* each : {"minimum", "maximum"}) {
+      cases.push_back(call("fmod", {leaf(a), leaf(b)}));
+      cases.push_back(call("copysign", {leaf(a), leaf(b)}));
+      for (const char* each : {"minimum", "maximum", "fmin", "fmax"}) {
         cases.push_back(call(each, {leaf(a), leaf(b)}));
         cases.back().zeros_may_differ = true;
       }
@@ -179,6 +181,10 @@ def pair(a, b):
     return np.asarray(a), np.asarray(b)
 def folding(python, numpy):
     return lambda a, b: python(a, b) if literal(a) and literal(b) else numpy(a, b)
+def lshift(a, b):
+    if a == 0 and b >= 0: return 0
+    if b > 1000 or not -2**127 <= a << b < 2**127: raise OverflowError(b)  # as ours
+    return a << b
 def comparing(python, numpy):
     def compare(a, b):
         if literal(a) and literal(b): return python(a, b)
@@ -196,7 +202,8 @@ for name, python, numpy in [
         ('divide', operator.truediv, np.divide), ('floor_divide', operator.floordiv, np.floor_divide),
         ('remainder', operator.mod, np.remainder), ('bit_and', operator.and_, np.bitwise_and),
         ('bit_or', operator.or_, np.bitwise_or), ('bit_xor', operator.xor, np.bitwise_xor),
-        ('integer_power', operator.pow, np.power)]:
+        ('integer_power', operator.pow, np.power), ('left_shift', lshift, np.left_shift),
+        ('right_shift', operator.rshift, np.right_shift)]:
     scope[name] = folding(python, numpy)
 for name in 'less less_equal greater greater_equal equal not_equal'.split():
     python = getattr(operator, {'less': 'lt', 'less_equal': 'le', 'greater': 'gt', 'greater_equal': 'ge', 'equal': 'eq',
@@ -213,8 +220,16 @@ def power(a, b):
     if kind(a) == 'b' and type(b) is float: a = a.astype('f8')
     return a ** b
 scope['power'] = power
-for name in 'abs sqrt square rint round sign isnan isinf isfinite fabs minimum maximum'.split():
+for name in ('abs sqrt square rint round sign isnan isinf isfinite fabs minimum maximum fmin fmax fmod copysign '
+             'deg2rad rad2deg radians degrees ones_like').split():
     scope[name] = getattr(np, name)
+for name in 'bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64'.split():
+    def cast(a, dtype=np.dtype(name)):
+        if type(a) in (int, float) and dtype.kind in 'iu':
+            if not np.iinfo(dtype).min <= int(a) <= np.iinfo(dtype).max: raise OverflowError(a)
+            return np.asarray(int(a), dtype=dtype)
+        return np.asarray(a).astype(dtype)
+    scope[name] = cast
 def whole(function):
     return lambda a: np.asarray(a) if kind(a) in 'biu' else function(a)
 for name in 'floor ceil trunc'.split():

@@ -21,6 +21,7 @@ namespace {
 
 using test::Column;
 using test::column_of;
+using test::Columns;
 using test::evaluate;
 using test::numbers_of;
 using ::testing::ElementsAre;
@@ -71,7 +72,9 @@ INSTANTIATE_TEST_SUITE_P(
                       PrecedenceCase{"True + True", 2}, PrecedenceCase{"1 / 4", 0.25},
                       PrecedenceCase{"-inf", -HUGE_VAL}, PrecedenceCase{"2**63 == 2.0**63", 1},
                       PrecedenceCase{"2**53 + 1 > 2.0**53", 1}, PrecedenceCase{"1.5 // 0.5 % 2", 1},
-                      PrecedenceCase{"+-+1", -1}));
+                      PrecedenceCase{"+-+1", -1}, PrecedenceCase{"1 << 3 + 1", 16}, PrecedenceCase{"1 << 3 & 8", 8},
+                      PrecedenceCase{"-17 >> 2", -5}, PrecedenceCase{"1 << 2 << 3", 32},
+                      PrecedenceCase{"1 < 1 << 2", 1}));
 
 TEST(Expression, ComputesFloat16InFloat32AndRounds) {
   // 2049 is no float16; 2048 + 1 rounds back to 2048, before the next 1 is added.
@@ -231,7 +234,7 @@ INSTANTIATE_TEST_SUITE_P(
         SyntaxCase{"x[0]", 2, "selected where the dataset is named"}, SyntaxCase{"1.2.3", 1, "'1.2.3' is not a number"},
         SyntaxCase{"x + 12abc", 5, "'12abc' is not a number"}, SyntaxCase{"0x", 1, "is not a number"},
         SyntaxCase{"012", 1, "leading zero"}, SyntaxCase{"1e", 1, "is not a number"}, SyntaxCase{"2j", 1, "complex"},
-        SyntaxCase{"1__0", 1, "is not a number"}, SyntaxCase{"x << 2", 3, "2**n"}, SyntaxCase{"x <> 2", 3, "write !="},
+        SyntaxCase{"1__0", 1, "is not a number"}, SyntaxCase{"x <> 2", 3, "write !="},
         SyntaxCase{"x @ y", 3, "found '@'"}, SyntaxCase{"x\n+\x01", 4, "found '\\x01'"},
         SyntaxCase{"sqrt(,)", 6, "expected a value"}, SyntaxCase{"sqrt(1,)", 8, "expected a value, found ')'"},
         SyntaxCase{"x + \xff", 5, "not UTF-8"},
@@ -265,7 +268,28 @@ INSTANTIATE_TEST_SUITE_P(
                       TypeCase{"1 / 0 + i1", 3, "division by zero"}, TypeCase{"i1 + 7 % 0", 8, "division by zero"},
                       TypeCase{"(-8) ** 0.5", 6, "broken power"}, TypeCase{"2.5 & 1", 5, "not a float"},
                       TypeCase{"2**200", 2, "beyond 128 bits"}, TypeCase{"10**30", 3, "neither int64 nor uint64"},
-                      TypeCase{"where(b, u1, 256)", 1, "does not fit uint8"}));
+                      TypeCase{"where(b, u1, 256)", 1, "does not fit uint8"}, TypeCase{"f4 << 1", 4, "needs"},
+                      TypeCase{"1 << -1", 3, "a negative shift"}, TypeCase{"1 << 200", 3, "beyond 128 bits"},
+                      TypeCase{"i8 >> u8", 4, "no common integer type"},
+                      TypeCase{"int8(300) + i1", 1, "does not fit int8"}, TypeCase{"int8(nan)", 1, "has no int8"}));
+
+TEST(Expression, CastsFloatsToIntegersByCutting) {
+  const Columns columns{{"x", column_of<double>({1.9, -1.9, 300.5, -0.5, 4294967297.0, 1e19, NAN, -HUGE_VAL})}};
+  constexpr auto least = std::numeric_limits<std::int64_t>::min();
+  EXPECT_THAT(numbers_of<std::int64_t>(evaluate("int64(x)", columns)),
+              ElementsAre(1, -1, 300, 0, 4294967297, least, least, least));
+  EXPECT_THAT(numbers_of<std::int8_t>(evaluate("int8(x)", columns)), ElementsAre(1, -1, 44, 0, 1, 0, 0, 0));
+  EXPECT_THAT(numbers_of<std::uint64_t>(evaluate("uint64(x)", columns)),
+              ElementsAre(1U, static_cast<std::uint64_t>(-1), 300U, 0U, 4294967297U, 10000000000000000000U,
+                          std::uint64_t{1} << 63U, std::uint64_t{1} << 63U));
+  EXPECT_THAT(numbers_of<std::int32_t>(evaluate("int32(float32(x))", columns)), ElementsAre(1, -1, 300, 0, 0, 0, 0, 0));
+}
+
+TEST(Expression, CastsOfLiteralsAreOfTheirTypeEver) {
+  EXPECT_EQ(evaluate("float32(2.5) * i", {{"i", column_of<std::int8_t>({2})}}).dtype, DType::float32);
+  EXPECT_EQ(evaluate("x + int16(2)", {{"x", column_of<std::int8_t>({2})}}).dtype, DType::int16);
+  EXPECT_EQ(value_of("int32(2.9)"), 2);
+}
 
 TEST(Expression, NamesTheNearestVariable) {
   const std::vector<std::string> known{"temperature", "u10"};

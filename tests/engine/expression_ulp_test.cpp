@@ -1,4 +1,4 @@
-// How far the transcendental functions are from the truth, and whether all levels of instructions agree.
+// How far the transcendental functions are from the truth.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,17 +13,13 @@
 #include <vector>
 
 #include "expression_support.hpp"
-#include "loops.hpp"
-#include "statistics_loops.hpp"
 #include "support.hpp"
 
 namespace runrig {
 namespace {
 
-using detail::Lane;
-using detail::Op;
 using test::column_of;
-using test::Columns;
+using test::difficult_numbers;
 using test::evaluate;
 using test::numbers_of;
 
@@ -41,28 +37,6 @@ double distance(T found, long double exact) {
   const int unit = std::max(std::ilogb(exact) - (std::numeric_limits<T>::digits - 1),
                             std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits);
   return static_cast<double>(std::fabs(static_cast<long double>(found) - exact) / std::ldexp(1.0L, unit));
-}
-
-/// Numbers of every magnitude and sign, dense where the functions do something.
-template <class T>
-std::vector<T> difficult_numbers(std::mt19937_64& random, std::size_t each) {
-  using Bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
-  using Limits = std::numeric_limits<T>;
-  std::vector<T> numbers{
-      0,  -T{0},         Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(),  1,
-      -1, Limits::max(), -Limits::max(),     Limits::min(),       Limits::denorm_min(), -Limits::denorm_min()};
-  const auto unit = [&] { return static_cast<T>(static_cast<double>(static_cast<std::int64_t>(random())) * 0x1p-63); };
-  for (std::size_t i = 0; i < 2 * each; ++i) numbers.push_back(std::bit_cast<T>(static_cast<Bits>(random())));
-  for (const double scale : {1e-30, 1e-8, 0.1, 1.0, 2.0, 10.0, 89.5, 105.0, 711.0, 746.0, 1e4, 1e7, 1e12, 1e20}) {
-    for (std::size_t i = 0; i < each; ++i) numbers.push_back(unit() * static_cast<T>(scale));
-  }
-  for (std::size_t i = 0; i < each; ++i) {
-    numbers.push_back(1 + unit() * static_cast<T>(1e-4));
-    numbers.push_back(static_cast<T>(static_cast<double>(i) * 1.5707963267948966));
-    numbers.push_back(Limits::min() * unit());
-    numbers.push_back(Limits::max() * unit());
-  }
-  return numbers;
 }
 
 struct UnaryCase {
@@ -183,109 +157,6 @@ TEST(Transcendental3, CubesAreNearToo) {
     EXPECT_LE(distance(found[i], wide * wide * wide), 2) << x[i];
   }
 }
-
-#if defined(__x86_64__)
-/// Runs one loop of a table on bytes that have the form of whatever it reads.
-std::vector<std::byte> run_loop(detail::Loop loop, const std::vector<std::uint64_t>& data) {
-  constexpr std::size_t packets = 40;
-  std::vector<std::byte> out(packets * detail::packet_elements * 8);
-  const auto* const first = reinterpret_cast<const std::byte*>(data.data());
-  const std::array arguments{first, first + 8, first + 16};
-  loop(out.data(), arguments.data(), packets);
-  return out;
-}
-
-/// NaNs may differ in sign and payload, so they are made one.
-void unify_nans(std::vector<std::byte>& bytes, Lane lane) {
-  const auto unify = [&]<class T>(T) {
-    auto* const numbers = reinterpret_cast<T*>(bytes.data());
-    for (std::size_t i = 0; i < bytes.size() / sizeof(T); ++i) {
-      if (std::isnan(numbers[i])) numbers[i] = std::numeric_limits<T>::quiet_NaN();
-    }
-  };
-  if (lane == Lane::f32) unify(float{});
-  if (lane == Lane::f64) unify(double{});
-}
-
-void expect_same_as_baseline(const detail::LoopTable& table) {
-  std::mt19937_64 random(96);
-  std::vector<std::uint64_t> data;
-  for (const double each : difficult_numbers<double>(random, 200)) data.push_back(std::bit_cast<std::uint64_t>(each));
-  std::shuffle(data.begin(), data.end(), random);
-  for (std::size_t i = 0; i < detail::op_count; ++i) {
-    for (std::size_t j = 0; j < detail::lane_count; ++j) {
-      const auto op = static_cast<Op>(i);
-      const auto lane = static_cast<Lane>(j);
-      const detail::Loop baseline = detail::baseline_loops().at(op, lane);
-      ASSERT_EQ(baseline == nullptr, table.at(op, lane) == nullptr);
-      if (baseline == nullptr) continue;
-      auto expected = run_loop(baseline, data);
-      auto found = run_loop(table.at(op, lane), data);
-      const bool from_float = op == Op::cast_f32;
-      unify_nans(expected, from_float ? Lane::f64 : lane);
-      unify_nans(found, from_float ? Lane::f64 : lane);
-      EXPECT_EQ(expected, found) << "operation " << i << ", lane " << j;
-    }
-  }
-}
-
-/// All summaries of one level, NaNs made one.
-std::vector<double> run_statistics(const detail::StatisticsLoops& loops) {
-  std::mt19937_64 random(95);
-  std::vector<double> found;
-  const auto add = [&](double number) { found.push_back(std::isnan(number) ? NAN : number); };
-  const auto add_floats = [&](const auto& summary, const auto& deviations, const auto& numbers, std::size_t count) {
-    const detail::FloatSummary sums = summary(numbers, count);
-    for (const double each : {sums.sum, sums.min, sums.max, static_cast<double>(sums.nan)}) add(each);
-    const detail::Deviations spread = deviations(numbers, count, 0.25);
-    add(spread.sum);
-    add(spread.squares);
-  };
-  const Columns columns = test::random_inputs(random, 5000);
-  std::vector<double> ordinary;
-  for (int i = 0; i < 5000; ++i) ordinary.push_back(static_cast<double>(random()) * 0x1p-64 - (i % 70 == 3 ? NAN : 0));
-  for (const std::size_t count : {1U, 15U, 16U, 2048U, 2049U, 5000U}) {
-    const auto bytes_of = [&](const char* name) { return columns.at(name).bytes.data(); };
-    add_floats(loops.half_summary, loops.half_deviations, reinterpret_cast<const std::uint16_t*>(bytes_of("f2")),
-               count);
-    add_floats(loops.float_summary, loops.float_deviations, reinterpret_cast<const float*>(bytes_of("f4")), count);
-    add_floats(loops.double_summary, loops.double_deviations, reinterpret_cast<const double*>(bytes_of("f8")), count);
-    add_floats(loops.double_summary, loops.double_deviations, ordinary.data(), count);
-    constexpr std::array names{"i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"};
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      const detail::IntegerSummary sums = loops.integers[i].summary(bytes_of(names[i]), count);
-      for (const auto each : {sums.min_bits, sums.max_bits, sums.squares}) add(static_cast<double>(each));
-      add(static_cast<double>(sums.sum));
-      add(static_cast<double>(sums.upper_sum));
-      if (i >= 4) add(loops.integers[i].squares(bytes_of(names[i]), count, 7, i == 6));
-    }
-  }
-  return found;
-}
-
-void expect_same_as_baseline(const detail::StatisticsLoops& loops) {
-  const std::vector<double> expected = run_statistics(detail::baseline_statistics_loops());
-  const std::vector<double> found = run_statistics(loops);
-  ASSERT_EQ(found.size(), expected.size());
-  EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(double)), 0);
-}
-
-TEST(Levels, GiveTheSameNumbers) {
-  bool any = false;
-  if (__builtin_cpu_supports("avx2")) {
-    expect_same_as_baseline(detail::avx2_loops());
-    expect_same_as_baseline(detail::avx2_statistics_loops());
-    any = true;
-  }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl")) {
-    expect_same_as_baseline(detail::avx512_loops());
-    expect_same_as_baseline(detail::avx512_statistics_loops());
-    any = true;
-  }
-  if (!any) GTEST_SKIP() << "this machine has the baseline only";
-}
-#endif
 
 }  // namespace
 }  // namespace runrig

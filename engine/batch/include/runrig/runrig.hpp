@@ -9,6 +9,7 @@
 #include "runrig/channel/transfer.hpp"
 #include "runrig/channel/transfer_shm.hpp"
 #include "runrig/engine/context.hpp"
+#include "runrig/engine/evaluate.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/engine/fork_only.hpp"
 #include "runrig/engine/init.hpp"

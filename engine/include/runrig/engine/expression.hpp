@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -36,11 +37,33 @@ class ExpressionError : public Error {
   std::runtime_error why_;
 };
 
+/// One axis of a strided Operand.
+struct OperandAxis {
+  std::uint64_t extent = 0;
+  std::int64_t stride_bytes = 0;  ///< 0 where one element stands for all of the axis; negative if it runs backwards
+};
+
 /// An input of run_program().
 struct Operand {
   const std::byte* data = nullptr;  ///< contiguous, in native order, aligned to the item size
   bool scalar = false;              ///< one element that stands for all
+  /// For elements that are neither: the axes of the box that the run is a part of, slowest first, as this input lies
+  /// in memory (NumPy's broadcasting gives an axis that it does not have, or of extent 1, the stride 0). `data` is then
+  /// the box's first element. They are gathered block by block: about as fast as a copy in cache.
+  std::span<const OperandAxis> axes{};
+  std::uint64_t first = 0;  ///< with `axes`: which element of the box, in C order, the run begins with
 };
+
+/// How run_program() writes. The bits are the same.
+enum class Storing : std::uint8_t {
+  cached,    ///< as usual, for results that are soon read again
+  streamed,  ///< past the caches, for results that are larger than these: saves reading the memory that is overwritten
+};
+
+/// The level of instructions that expressions and statistics use in this process: "v2", "v3" or "v4" (of x86-64), or
+/// "baseline". The machine's highest, unless the environment's RUNRIG_LEVEL names a lower one when it is first asked
+/// for. Throws Error invalid_argument if it names none.
+[[nodiscard]] std::string_view kernel_level();
 
 /// An expression compiled for inputs of given types: typed instructions over blocks of elements. A plain value; its
 /// code() may be copied into shared memory, at any address, and be run there by other processes of the same build.
@@ -65,15 +88,24 @@ class Program {
 };
 
 /// Evaluates `code` for `elements` elements: `inputs` in the order of Expression::variables(), `out` contiguous in
-/// native order with the dtype result(), aligned to the item size. `out` may be the very memory of an input whose
-/// items are as large; otherwise they do not overlap. `scratch` has scratch_bytes() bytes and any alignment.
+/// native order with the dtype result(), aligned to the item size. `out` may be the very memory of a contiguous input
+/// whose items are as large; otherwise they do not overlap. `scratch` has scratch_bytes() bytes and any alignment.
 ///
 /// An element's result depends on the input elements alone, not on how many there are, where they lie, or which call
 /// they were part of. Allocates nothing and may run in any number of threads and processes at once.
 /// Throws Error argument_out_of_domain where NumPy raises on values: an integer to a negative integer power.
 /// Throws std::logic_error if the number of inputs is not that of the program.
 void run_program(std::span<const std::byte> code, std::span<const Operand> inputs, std::byte* out, std::size_t elements,
-                 std::byte* scratch);
+                 std::byte* scratch, Storing storing = Storing::cached);
+
+/// What a reduction inside an expression computes, each as NumPy's function of that name: of a NaN comes NaN, std and
+/// var are those of the population (ddof=0). Sums of floats are accumulated in float64.
+enum class ReduceOp : std::uint8_t { sum, mean, std, var, min, max };
+/// NumPy's type of the result: sums of integers and booleans have 64 bits, their means, std and var are float64; floats
+/// keep their type, and so do min and max.
+[[nodiscard]] DType reduced_type(ReduceOp op, DType of) noexcept;
+
+struct InnerReduction;
 
 /// A parsed elementwise expression, in the notation and with the meaning of NumPy 2.
 ///
@@ -82,14 +114,21 @@ void run_program(std::span<const std::byte> code, std::span<const Operand> input
 ///     + - ~ !  (unary)          ~ is "not" for booleans and flips all bits of integers; ! is "not" for any type
 ///     * / // %
 ///     + -
+///     << >>                     integers; by the width of the type or more, nothing is left
 ///     &    then ^    then |     booleans and integers
 ///     < <= > >= == !=           not chained: a < b < c is refused, as NumPy cannot do it either
 ///     &&   then ||              "and", "or" of what is not zero, for any type
 /// Names: variables, the constants pi, e, nan, inf, True, False, and the functions
 ///     abs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh
-///     arcsinh arccosh arctanh hypot floor ceil trunc rint round sign minimum maximum clip where isnan isinf isfinite
+///     arcsinh arccosh arctanh hypot floor ceil trunc rint round sign minimum maximum fmin fmax clip where isnan isinf
+///     isfinite floor_divide fmod copysign deg2rad rad2deg ones_like
+/// the casts bool int8 ... uint64 float16 float32 float64 (floats are cut to integers; what does not fit wraps),
 /// with NumPy's further names absolute, fabs, power, and so on as function_names() lists them; "np." before a name is
 /// allowed.
+///
+/// Reductions: sum mean std var min max of any expression, over the whole array or, after a comma, axis=1, axis=-1 or
+/// axis=(0, 1), with keepdims=True as in NumPy: (x - mean(x)) / std(x), x - mean(x, axis=0). They are computed before
+/// the rest; see reductions().
 ///
 /// Types follow NEP 50: a literal adapts to the type of the array it meets (x + 1 keeps int8, x + 1.5 makes int8
 /// float64), and one that does not fit it is an error; arithmetic of literals alone is Python's; a function of
@@ -106,13 +145,21 @@ class Expression {
 
   /// Throws ExpressionError.
   [[nodiscard]] static Expression parse(std::string_view text);
+  Expression() = default;  ///< of nothing: only to be assigned to
 
   /// The variables in the order of their first appearance.
   [[nodiscard]] const std::vector<std::string>& variables() const noexcept;
   [[nodiscard]] std::string_view text() const noexcept;
   /// Throws ExpressionError at the first variable that is not in `known`; it names the nearest, or all that are known.
   void check_variables(std::span<const std::string> known) const;
-  /// Compiles for inputs of these types, one for each of variables(), in that order. Throws ExpressionError where
+  /// The reductions that have to be computed first, each of an expression of its own (which may have reductions
+  /// itself); their values are inputs of the program behind those of variables(). Empty for an elementwise expression.
+  [[nodiscard]] std::vector<InnerReduction> reductions() const;
+  /// Whether the program reads this one of variables(); if not, only reductions do, and its operand may be anything.
+  [[nodiscard]] bool reads_variable(std::size_t index) const;
+  /// Compiles for inputs of these types, one for each of variables(), in that order, then one for each of reductions()
+  /// (see reduced_type). Without those of the reductions, an expression that has any is an ExpressionError: for callers
+  /// that see no whole arrays. Throws ExpressionError where
   /// NumPy has no such operation for the types, and std::logic_error if the number of types is wrong.
   [[nodiscard]] Program bind(std::span<const DType> types) const;
 
@@ -121,6 +168,15 @@ class Expression {
 
  private:
   std::shared_ptr<const detail::ExpressionTree> tree_;
+};
+
+/// A reduction inside an expression.
+struct InnerReduction {
+  ReduceOp op = ReduceOp::sum;
+  bool all_axes = true;    ///< of the whole array; else of `axes`
+  bool keep_axes = false;  ///< the reduced axes stay, with extent 1, so that the result can be broadcast again
+  std::vector<int> axes;   ///< negative ones count from the last
+  Expression argument;     ///< of some of the variables of the expression around it
 };
 
 }  // namespace runrig

@@ -1,0 +1,8 @@
+// Compiled for x86-64-v2; see engine/kernel/files.cmake.
+#include "loops_body.hpp"
+
+namespace runrig::detail {
+
+const LoopTable& v2_loops() noexcept { return table; }
+
+}  // namespace runrig::detail
