@@ -122,7 +122,7 @@ class Bench {
       keep(std::get<double>(*found.max()), high);
     });
     add("histogram", engine, [&executor, a = inputs[0], this] {
-      const auto counts = histogram(executor, a, HistogramBins{histogram_bins, low, high});
+      const auto counts = histogram(executor, a, histogram_edges(low, high, histogram_bins, DType::float64));
       keep(static_cast<double>(counts[100]) * histogram_bins / static_cast<double>(elements_), 1);
     });
   }

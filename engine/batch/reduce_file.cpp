@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "encoding.hpp"
 #include "reduce_large.hpp"
@@ -186,62 +185,12 @@ bool ReduceArgument::is_told_by_statistics(const ReductionAxes& result) const {
   for (std::size_t axis = 0; axis < result.shape.rank(); ++axis) {
     if (!result.reduced[axis]) return false;
   }
-  switch (operation.reduction) {
-    case Reduction::sum:
-    case Reduction::mean:
-    case Reduction::var:
-    case Reduction::stddev:
-    case Reduction::min:
-    case Reduction::max:
-    case Reduction::count:
-      return true;
-    default:
-      return false;
-  }
+  return runrig::is_told_by_statistics(operation.reduction);
 }
 
 std::vector<std::byte> result_of(const Statistics& statistics, const Reducer& reducer) {
-  const DType dtype = reducer.result();
-  std::vector<std::byte> bytes(item_bytes(dtype));
-  const auto put = [&](auto number) {
-    if (is_floating(dtype)) {
-      store_real(dtype, static_cast<double>(number), bytes.data());
-    } else {
-      std::memcpy(bytes.data(), &number, bytes.size());  // the low bytes: modulo 2^64, as NumPy has it
-    }
-  };
-  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  const bool spoilt = statistics.nan > 0 && reducer.nan() == NanPolicy::propagate;
-  switch (reducer.operation()) {
-    case Reduction::count:
-      put(statistics.valid());
-      break;
-    case Reduction::mean:
-      put(spoilt ? nan : statistics.mean());
-      break;
-    case Reduction::stddev:
-      put(spoilt ? nan : statistics.stddev());
-      break;
-    case Reduction::var: {
-      const auto count = static_cast<double>(statistics.valid());
-      // Rounding may leave a sum of squares just below zero; a NaN passes.
-      put(spoilt || count == 0 ? nan : statistics.squares < 0 ? 0.0 : statistics.squares / count);
-      break;
-    }
-    case Reduction::min:
-    case Reduction::max: {
-      const auto found = reducer.operation() == Reduction::min ? statistics.min() : statistics.max();
-      std::visit(put, spoilt ? Number(nan) : found.value_or(Number(nan)));
-      break;
-    }
-    default:
-      if (is_floating(dtype)) {
-        put(spoilt ? nan : statistics.sum());
-      } else {
-        put(statistics.sum_low);
-      }
-      break;
-  }
+  std::vector<std::byte> bytes(item_bytes(reducer.result()));
+  store_reduction(reducer, statistics, bytes.data());
   return bytes;
 }
 

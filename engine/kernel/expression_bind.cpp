@@ -142,8 +142,7 @@ class Binder {
       case Operation::reduction: {
         const std::size_t index = tree_.variables.size() + node.arguments[0];
         if (index >= types_.size()) {
-          fail("functions of whole arrays, such as " + std::string(reduction_names()[0]) +
-               "() and mean(), are not possible here");
+          fail("functions of whole arrays, such as sum() and mean(), are not possible here");
         }
         return {.literal = {}, .type = types_[index], .value = builder_.input(index)};
       }

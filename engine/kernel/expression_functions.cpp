@@ -114,17 +114,38 @@ constexpr std::array<std::string_view, 26> operator_names{
     "!",       "<",        "<=",        ">", ">=", "==", "!=", "&",  "^", "|",  "<<", ">>", "&&"};
 static_assert(static_cast<std::size_t>(logical_and) + 1 == operator_names.size());
 
-constexpr std::array<std::string_view, 6> names_of_reductions{"sum", "mean", "std", "var", "min", "max"};
-static_assert(static_cast<std::size_t>(ReduceOp::max) + 1 == names_of_reductions.size());
+constexpr std::array reductions{
+    ReductionFunction{"all", Reduction::all},
+    ReductionFunction{"any", Reduction::any},
+    ReductionFunction{"argmax", Reduction::argmax},
+    ReductionFunction{"argmin", Reduction::argmin},
+    ReductionFunction{"count", Reduction::count},
+    ReductionFunction{"max", Reduction::max},
+    ReductionFunction{"mean", Reduction::mean},
+    ReductionFunction{"min", Reduction::min},
+    ReductionFunction{"nanargmax", Reduction::argmax, NanPolicy::skip},
+    ReductionFunction{"nanargmin", Reduction::argmin, NanPolicy::skip},
+    ReductionFunction{"nanmax", Reduction::max, NanPolicy::skip},
+    ReductionFunction{"nanmean", Reduction::mean, NanPolicy::skip},
+    ReductionFunction{"nanmin", Reduction::min, NanPolicy::skip},
+    ReductionFunction{"nanprod", Reduction::prod, NanPolicy::skip},
+    ReductionFunction{"nanstd", Reduction::stddev, NanPolicy::skip},
+    ReductionFunction{"nansum", Reduction::sum, NanPolicy::skip},
+    ReductionFunction{"nanvar", Reduction::var, NanPolicy::skip},
+    ReductionFunction{"prod", Reduction::prod},
+    ReductionFunction{"std", Reduction::stddev},
+    ReductionFunction{"sum", Reduction::sum},
+    ReductionFunction{"var", Reduction::var},
+};
 
 }  // namespace
 
-std::span<const std::string_view> reduction_names() noexcept { return names_of_reductions; }
+std::span<const ReductionFunction> reduction_functions() noexcept { return reductions; }
 
-std::optional<ReduceOp> find_reduction(std::string_view name) noexcept {
-  const auto* const found = std::find(names_of_reductions.begin(), names_of_reductions.end(), name);
-  if (found == names_of_reductions.end()) return std::nullopt;
-  return static_cast<ReduceOp>(found - names_of_reductions.begin());
+const ReductionFunction* find_reduction(std::string_view name) noexcept {
+  const auto* const found =
+      std::find_if(reductions.begin(), reductions.end(), [name](const auto& each) { return each.name == name; });
+  return found == reductions.end() ? nullptr : found;
 }
 
 std::span<const Function> functions() noexcept { return sorted_functions; }

@@ -203,7 +203,9 @@ class Parser {
       if (called) return call(token, *function);
       fail(token, "'" + std::string(name) + "' is a function; write " + std::string(name) + "(...)");
     }
-    if (const std::optional<ReduceOp> op = find_reduction(name); op && called) return reduction(token, *op);
+    if (const ReductionFunction* function = find_reduction(name); function != nullptr && called) {
+      return reduction(token, *function);
+    }
     if (called || of_module) unknown_function(token, name, called);
     if (const std::string_view hint = hint_for(name); !hint.empty()) {
       fail(token, "expected a value, found " + describe(token) + std::string(hint));
@@ -215,7 +217,7 @@ class Parser {
   [[noreturn]] void unknown_function(const Token& token, std::string_view name, bool called) {
     std::vector<std::string_view> known;
     for (const Function& each : functions()) known.push_back(each.name);
-    known.insert(known.end(), reduction_names().begin(), reduction_names().end());
+    for (const ReductionFunction& each : reduction_functions()) known.push_back(each.name);
     std::string why = (called ? "unknown function " : "unknown name ") + quoted(token.text);
     if (find_constant(name)) {
       why = quoted(token.text) + " is a number, not a function";
@@ -252,13 +254,14 @@ class Parser {
   }
 
   /// "mean(x, axis=0)": what was read of the argument becomes a tree of its own.
-  std::uint32_t reduction(const Token& name, ReduceOp op) {
+  std::uint32_t reduction(const Token& name, const ReductionFunction& function) {
     const Token open = tokens_.take();
     const std::size_t first_node = tree_.nodes.size();
     const std::size_t first_reduction = tree_.reductions.size();
     (void)binary(1);
     ReductionNode node;
-    node.op = op;
+    node.operation = function.operation;
+    node.nan = function.nan;
     node.argument = cut_off(first_node, first_reduction);
     while (is_symbol(tokens_.peek(), ",")) {
       (void)tokens_.take();
@@ -324,22 +327,21 @@ class Parser {
       node.keep_axes = value.text == "True";
       return;
     }
-    node.all_axes = false;
-    node.axes.clear();
+    std::vector<std::int64_t>& axes = node.axes.emplace();
     if (!is_symbol(tokens_.peek(), "(")) {
-      node.axes.push_back(axis());
+      axes.push_back(axis());
       return;
     }
     const Token open = tokens_.take();
     while (!is_symbol(tokens_.peek(), ")")) {
-      node.axes.push_back(axis());
+      axes.push_back(axis());
       if (!is_symbol(tokens_.peek(), ",")) break;
       (void)tokens_.take();
     }
     close(open);
   }
 
-  int axis() {
+  std::int64_t axis() {
     const bool negative = is_symbol(tokens_.peek(), "-");
     if (negative) (void)tokens_.take();
     const Token number = tokens_.take();
@@ -347,7 +349,7 @@ class Parser {
     if (!value.literal || value.literal->kind != LiteralKind::integer || value.literal->integer > 99) {
       fail(number, "expected the number of an axis, found " + describe(number));
     }
-    const int result = static_cast<int>(value.literal->integer);
+    const auto result = static_cast<std::int64_t>(value.literal->integer);
     return negative ? -result : result;
   }
 
@@ -385,12 +387,21 @@ std::vector<InnerReduction> Expression::reductions() const {
   std::vector<InnerReduction> result;
   for (const detail::ReductionNode& each : tree_->reductions) {
     InnerReduction reduction;
-    reduction.op = each.op;
-    reduction.all_axes = each.all_axes;
-    reduction.keep_axes = each.keep_axes;
+    reduction.operation = each.operation;
+    reduction.nan = each.nan;
     reduction.axes = each.axes;
+    reduction.keep_axes = each.keep_axes;
     reduction.argument.tree_ = each.argument;
     result.push_back(std::move(reduction));
+  }
+  return result;
+}
+
+Shape InnerReduction::result_shape(const ReductionAxes& of) const {
+  if (!keep_axes) return of.kept;
+  Shape result = of.shape;
+  for (std::size_t axis = 0; axis < result.rank(); ++axis) {
+    if (of.reduced[axis]) result[axis] = 1;
   }
   return result;
 }
@@ -423,7 +434,7 @@ void Expression::check_variables(std::span<const std::string> known) const {
 std::vector<std::string_view> Expression::function_names() {
   std::vector<std::string_view> names;
   for (const detail::Function& each : detail::functions()) names.push_back(each.name);
-  names.insert(names.end(), detail::reduction_names().begin(), detail::reduction_names().end());
+  for (const detail::ReductionFunction& each : detail::reduction_functions()) names.push_back(each.name);
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -114,9 +114,9 @@ struct Function {
 struct ExpressionTree;
 /// A function of all elements of an array, or of those along some axes, inside an expression.
 struct ReductionNode {
-  ReduceOp op = ReduceOp::sum;
-  std::vector<int> axes;
-  bool all_axes = true;
+  Reduction operation = Reduction::sum;
+  NanPolicy nan = NanPolicy::propagate;
+  std::optional<std::vector<std::int64_t>> axes;
   bool keep_axes = false;
   std::shared_ptr<const ExpressionTree> argument;
 };
@@ -132,8 +132,14 @@ struct ExpressionTree {
   std::vector<Node> nodes;
 };
 
-/// "mean" and so on; none if it is no such function.
-[[nodiscard]] std::optional<ReduceOp> find_reduction(std::string_view name) noexcept;
-[[nodiscard]] std::span<const std::string_view> reduction_names() noexcept;
+struct ReductionFunction {
+  std::string_view name;
+  Reduction operation;
+  NanPolicy nan = NanPolicy::propagate;
+};
+/// "mean", "nanmean" and so on.
+[[nodiscard]] std::span<const ReductionFunction> reduction_functions() noexcept;
+/// Null if it is no such function.
+[[nodiscard]] const ReductionFunction* find_reduction(std::string_view name) noexcept;
 
 }  // namespace runrig::detail

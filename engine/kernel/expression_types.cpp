@@ -158,13 +158,3 @@ std::uint64_t bits_of(const Literal& literal, DType type) noexcept {
 }
 
 }  // namespace runrig::detail
-
-namespace runrig {
-
-DType reduced_type(ReduceOp op, DType of) noexcept {
-  if (op == ReduceOp::min || op == ReduceOp::max || is_floating(of)) return of;
-  if (op != ReduceOp::sum) return DType::float64;
-  return of == DType::boolean || is_signed(of) ? DType::int64 : DType::uint64;
-}
-
-}  // namespace runrig

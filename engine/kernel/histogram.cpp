@@ -1,23 +1,16 @@
-#include "histogram.hpp"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <stdexcept>
+#include <vector>
+
+#include "runrig/engine/quantile.hpp"
+#include "statistics_loops.hpp"
 
 namespace runrig {
-namespace detail {
 namespace {
 
-/// Rounding moves (x - low) * scale by a few units of the last place of the number of bins.
-constexpr double relative_tolerance = 0x1p-40;
-
-/// The bin of one number, by comparison with the edges.
-void count_exactly(double x, const HistogramPlan& plan, std::span<const double> edges, std::uint64_t* counts) {
-  if (!(x >= plan.low && x <= plan.high)) return;
-  const auto inner = edges.subspan(1, plan.bins - std::size_t{1});
-  ++counts[std::upper_bound(inner.begin(), inner.end(), x) - inner.begin()];
-}
+/// A table's counts have 32 bits.
+constexpr std::size_t most_at_once = std::size_t{1} << 31;
 
 /// `elements` of at most a chunk as doubles: where they lie, or in `buffer`.
 const double* as_doubles(DType dtype, const std::byte* data, std::size_t first, std::size_t elements, double* buffer) {
@@ -39,89 +32,101 @@ const double* as_doubles(DType dtype, const std::byte* data, std::size_t first, 
   });
 }
 
+/// The bin of one number, by comparison with the edges.
+void count_exactly(double x, std::span<const double> edges, std::uint64_t* counts) {
+  if (!(x >= edges.front() && x <= edges.back())) return;
+  const auto inner = edges.subspan(1, edges.size() - 2);
+  ++counts[std::upper_bound(inner.begin(), inner.end(), x) - inner.begin()];
+}
+
+/// A number's place is its distance from the first edge in widths of a bin, which rounding and edges of unequal
+/// distance move. It never falls where numbers rise, so none lies further from its bin than that bin's edges do.
+detail::HistogramPlan plan_of(std::span<const double> edges) {
+  const std::size_t bins = edges.size() - 1;
+  detail::HistogramPlan plan{.low = edges.front(), .high = edges.back(), .bins = static_cast<std::uint32_t>(bins)};
+  const double scale = static_cast<double>(bins) / (plan.high - plan.low);
+  if (!std::isfinite(plan.high - plan.low) || !std::isfinite(scale) || bins > max_histogram_bins) {
+    plan.tolerance = 1;  // each is compared with the edges
+    return plan;
+  }
+  plan.scale = scale;
+  for (std::size_t i = 0; i <= bins; ++i) {
+    plan.tolerance = std::max(plan.tolerance, std::fabs((edges[i] - plan.low) * scale - static_cast<double>(i)));
+  }
+  return plan;
+}
+
+/// Counts in tables, of which one element in `histogram_tables` goes to each.
+class TableCounts {
+ public:
+  TableCounts(const detail::HistogramPlan& plan, std::span<const double> edges)
+      : plan_(plan), edges_(edges), row_(plan.bins + std::size_t{1}), tables_(detail::histogram_tables * row_) {}
+
+  /// Of a chunk at most.
+  void add(const double* numbers, std::size_t elements, std::uint64_t* counts) {
+    alignas(64) std::array<std::int32_t, detail::histogram_chunk_elements> index;
+    loop_(numbers, elements, plan_, index.data());
+    const std::uint32_t before = put_aside();
+    std::uint32_t* const table = tables_.data();
+    std::size_t i = 0;
+    for (; i + detail::histogram_tables <= elements; i += detail::histogram_tables) {
+      ++table[index[i]];
+      ++table[row_ + static_cast<std::size_t>(index[i + 1])];
+      ++table[2 * row_ + static_cast<std::size_t>(index[i + 2])];
+      ++table[3 * row_ + static_cast<std::size_t>(index[i + 3])];
+    }
+    for (; i < elements; ++i) ++table[index[i]];
+    if (put_aside() == before) return;
+    for (i = 0; i < elements; ++i) {
+      if (index[i] == static_cast<std::int32_t>(plan_.bins)) count_exactly(numbers[i], edges_, counts);
+    }
+  }
+  void add_to(std::uint64_t* counts) const {
+    for (std::size_t table = 0; table < detail::histogram_tables; ++table) {
+      for (std::size_t bin = 0; bin < plan_.bins; ++bin) counts[bin] += tables_[table * row_ + bin];
+    }
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t put_aside() const {
+    std::uint32_t sum = 0;
+    for (std::size_t table = 0; table < detail::histogram_tables; ++table) sum += tables_[table * row_ + plan_.bins];
+    return sum;
+  }
+
+  detail::HistogramLoop loop_ = detail::best_statistics_loops().histogram;
+  const detail::HistogramPlan& plan_;
+  std::span<const double> edges_;
+  std::size_t row_;
+  std::vector<std::uint32_t> tables_;
+};
+
 }  // namespace
 
-HistogramPlan plan_histogram(const HistogramBins& bins) {
-  if (bins.count == 0 || bins.count > max_histogram_bins) {
-    throw std::logic_error("histogram: the number of bins is between 1 and 2**20");
-  }
-  if (!std::isfinite(bins.low) || !std::isfinite(bins.high) || !(bins.low < bins.high)) {
-    throw std::logic_error("histogram: the range must be finite, and begin below its end");
-  }
-  const double width = bins.high - bins.low;
-  const double scale = static_cast<double>(bins.count) / width;
-  // Where the width overflows, or bins are narrower than numbers lie, each element is compared with the edges.
-  const bool plain = std::isfinite(width) && std::isfinite(scale) &&
-                     width / bins.count > 0x1p-40 * std::max(std::fabs(bins.low), std::fabs(bins.high)) * 4;
-  return {.low = bins.low,
-          .high = bins.high,
-          .scale = std::isfinite(scale) ? scale : 0,
-          .tolerance = plain ? relative_tolerance * bins.count +
-                                   std::max(std::fabs(bins.low), std::fabs(bins.high)) * scale * 0x1p-50
-                             : 1,
-          .bins = bins.count};
-}
-
-void count_elements(DType dtype, const std::byte* data, std::size_t elements, const HistogramPlan& plan,
-                    std::span<const double> edges, std::uint64_t* counts) {
-  const HistogramLoop loop = best_statistics_loops().histogram;
-  const std::size_t row = plan.bins + std::size_t{1};
-  std::vector<std::uint32_t> tables(histogram_tables * row);
-  alignas(64) std::array<double, histogram_chunk_elements> buffer;
-  alignas(64) std::array<std::int32_t, histogram_chunk_elements> index;
-  for (std::size_t first = 0; first < elements; first += histogram_chunk_elements) {
-    const std::size_t count = std::min(elements - first, histogram_chunk_elements);
-    const double* const numbers = as_doubles(dtype, data, first, count, buffer.data());
-    loop(numbers, count, plan, index.data());
-    const auto put_aside = [&] {
-      std::uint32_t sum = 0;
-      for (std::size_t table = 0; table < histogram_tables; ++table) sum += tables[table * row + plan.bins];
-      return sum;
-    };
-    const std::uint32_t before = put_aside();
-    std::uint32_t* const table = tables.data();
-    std::size_t i = 0;
-    for (; i + histogram_tables <= count; i += histogram_tables) {
-      ++table[index[i]];
-      ++table[row + static_cast<std::size_t>(index[i + 1])];
-      ++table[2 * row + static_cast<std::size_t>(index[i + 2])];
-      ++table[3 * row + static_cast<std::size_t>(index[i + 3])];
+void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std::span<const double> edges,
+                   std::uint64_t* counts) {
+  const std::size_t bins = edges.size() - 1;
+  alignas(64) std::array<double, detail::histogram_chunk_elements> buffer;
+  const auto for_chunks = [&](std::size_t begin, std::size_t end, auto&& add) {
+    for (std::size_t first = begin; first < end; first += buffer.size()) {
+      const std::size_t count = std::min(end - first, buffer.size());
+      add(as_doubles(dtype, data, first, count, buffer.data()), count);
     }
-    for (; i < count; ++i) ++table[index[i]];
-    if (put_aside() == before) continue;
-    for (i = 0; i < count; ++i) {
-      if (index[i] == static_cast<std::int32_t>(plan.bins)) count_exactly(numbers[i], plan, edges, counts);
-    }
-  }
-  for (std::size_t table = 0; table < histogram_tables; ++table) {
-    for (std::size_t bin = 0; bin < plan.bins; ++bin) counts[bin] += tables[table * row + bin];
-  }
-}
-
-}  // namespace detail
-
-std::vector<double> HistogramBins::edges() const {
-  std::vector<double> result(count + std::size_t{1});
-  // As numpy.linspace rounds. Halved where the difference overflows.
-  const double step = std::isfinite(high - low) ? (high - low) / count : (high / 2 - low / 2) / count * 2;
-  for (std::size_t i = 0; i < count; ++i) result[i] = static_cast<double>(i) * step + low;
-  result[count] = high;
-  return result;
-}
-
-HistogramBins histogram_bins(const Statistics& of, std::uint32_t count) {
-  const auto as_double = [](const Number& number) {
-    return std::visit([](auto each) { return static_cast<double>(each); }, number);
   };
-  if (of.valid() == 0) return {count, 0, 1};
-  const double low = as_double(*of.min());
-  const double high = as_double(*of.max());
-  if (!std::isfinite(low) || !std::isfinite(high)) {
-    throw std::logic_error("histogram: the elements reach from " + number_text(low) + " to " + number_text(high) +
-                           ", which cannot be cut into bins; name a finite range");
+  // Of few elements the tables would be the larger part.
+  const detail::HistogramPlan plan = elements < 4 * bins ? detail::HistogramPlan{.tolerance = 1} : plan_of(edges);
+  if (plan.tolerance >= 0.25) {
+    for_chunks(0, elements, [&](const double* numbers, std::size_t count) {
+      for (std::size_t i = 0; i < count; ++i) count_exactly(numbers[i], edges, counts);
+    });
+    return;
   }
-  if (low == high) return {count, low - 0.5, high + 0.5};
-  return {count, low, high};
+  for (std::size_t begin = 0; begin < elements; begin += most_at_once) {
+    TableCounts tables(plan, edges);
+    for_chunks(begin, std::min(elements, begin + most_at_once),
+               [&](const double* numbers, std::size_t count) { tables.add(numbers, count, counts); });
+    tables.add_to(counts);
+  }
 }
 
 }  // namespace runrig

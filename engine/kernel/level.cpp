@@ -6,6 +6,7 @@
 #include <string>
 
 #include "loops.hpp"
+#include "reduction_loops.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/sync/error.hpp"
 #include "statistics_loops.hpp"
@@ -81,8 +82,24 @@ const StatisticsLoops& statistics_loops_of_level(Level level) noexcept {
   }
 }
 
+const ReductionTable& reduction_loops_of_level(Level level) noexcept {
+  switch (level) {
+#if defined(__x86_64__)
+    case Level::v4:
+      return v4_reduction_loops();
+    case Level::v3:
+      return v3_reduction_loops();
+    case Level::v2:
+      return v2_reduction_loops();
+#endif
+    default:
+      return baseline_reduction_loops();
+  }
+}
+
 const LoopTable& best_loops() { return loops_of_level(used_level()); }
 const StatisticsLoops& best_statistics_loops() { return statistics_loops_of_level(used_level()); }
+const ReductionTable& best_reduction_loops() { return reduction_loops_of_level(used_level()); }
 
 }  // namespace detail
 

@@ -14,10 +14,10 @@ constexpr std::uint64_t longest_segment = std::uint64_t{1} << 16;
 // Sequences so short are not worth the lanes.
 constexpr std::uint64_t short_length = 32;
 
-std::size_t axis_number(std::int64_t axis, const Shape& shape) {
+std::size_t axis_number(std::int64_t axis, const Shape& shape, std::string_view named) {
   const auto rank = static_cast<std::int64_t>(shape.rank());
   if (axis < -rank || axis >= rank) {
-    throw FormatError("use --axis", std::to_string(axis),
+    throw FormatError("use " + std::string(named), std::to_string(axis),
                       rank == 0 ? "a single number has no axes"
                                 : "the shape " + to_string(shape) + " has the axes " + std::to_string(-rank) + " to " +
                                       std::to_string(rank - 1));
@@ -44,14 +44,15 @@ std::uint64_t segment_length(const ReductionAxes& axes) {
 
 }  // namespace
 
-ReductionAxes ReductionAxes::resolve(const Shape& shape, const std::optional<std::vector<std::int64_t>>& axes) {
+ReductionAxes ReductionAxes::resolve(const Shape& shape, const std::optional<std::vector<std::int64_t>>& axes,
+                                     std::string_view named) {
   ReductionAxes result;
   result.shape = shape;
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) result.reduced[axis] = !axes;
   if (axes) {
     for (const std::int64_t each : *axes) {
-      bool& reduced = result.reduced[axis_number(each, shape)];
-      if (reduced) throw FormatError("use --axis", std::to_string(each), "it is named twice");
+      bool& reduced = result.reduced[axis_number(each, shape, named)];
+      if (reduced) throw FormatError("use " + std::string(named), std::to_string(each), "it is named twice");
       reduced = true;
     }
   }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "level.hpp"
 #include "runrig/engine/reduction.hpp"
 
 namespace runrig::detail {
@@ -55,10 +56,13 @@ struct ReductionTable {
 
 [[nodiscard]] const ReductionTable& baseline_reduction_loops() noexcept;
 #if defined(__x86_64__)
-[[nodiscard]] const ReductionTable& avx2_reduction_loops() noexcept;
-[[nodiscard]] const ReductionTable& avx512_reduction_loops() noexcept;
+[[nodiscard]] const ReductionTable& v2_reduction_loops() noexcept;
+[[nodiscard]] const ReductionTable& v3_reduction_loops() noexcept;
+[[nodiscard]] const ReductionTable& v4_reduction_loops() noexcept;
 #endif
-/// The widest that this machine can run. All have the same bits, but for NaNs.
-[[nodiscard]] const ReductionTable& best_reduction_loops() noexcept;
+/// To be run on machines of that level and above only. All have the same bits, but for NaNs.
+[[nodiscard]] const ReductionTable& reduction_loops_of_level(Level level) noexcept;
+/// Those of used_level().
+[[nodiscard]] const ReductionTable& best_reduction_loops();
 
 }  // namespace runrig::detail

@@ -40,12 +40,12 @@ struct IntegerLoops {
   double (*squares)(const std::byte* data, std::size_t elements, std::uint64_t centre, bool near);
 };
 
-/// What counting needs of HistogramBins.
+/// What counting in bins of about equal width needs.
 struct HistogramPlan {
   double low = 0;
   double high = 0;
   double scale = 0;      // bins per unit
-  double tolerance = 0;  // in bins: an element that near to an edge is compared with it
+  double tolerance = 0;  // in bins: an element that near to an edge, or beside all bins, is compared with the edges
   std::uint32_t bins = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <random>
@@ -139,6 +140,57 @@ TEST_F(EvaluateTest, MayWriteOverAnInputButNotOverARepeatedOne) {
                std::logic_error);
 }
 
+// Segments that are joined, blocks of columns, and several rows in one slice.
+TEST_F(EvaluateTest, ReductionsHaveTheBitsOfReduceSequences) {
+  struct Case {
+    Shape shape;
+    std::int64_t axis;
+    const char* name;
+    Reduction operation;
+  };
+  for (const Case& each :
+       {Case{Shape{1'500'000, 2}, 0, "var", Reduction::var}, Case{Shape{2, 2'200'000}, 1, "sum", Reduction::sum},
+        Case{Shape{1'300'000}, 0, "argmax", Reduction::argmax}, Case{Shape{5, 9'001}, 0, "mean", Reduction::mean},
+        Case{Shape{9'000, 40}, 1, "std", Reduction::stddev}, Case{Shape{66'000, 600}, 0, "max", Reduction::max}}) {
+    const auto x = array<float>(each.shape);
+    std::uint32_t state = 1;
+    for (float& number : x.span()) number = static_cast<float>((state = state * 1664525U + 1013904223U) >> 8) - 5e6F;
+    const ReductionAxes axes = ReductionAxes::resolve(each.shape, std::vector<std::int64_t>{each.axis});
+    const Reducer reducer(each.operation, DType::float32, NanPolicy::propagate);
+    std::vector<std::byte> expected(axes.results * item_bytes(reducer.result()));
+    ASSERT_TRUE(reduce_sequences(reducer, axes, std::as_bytes(x.span()).data(), axes.results,
+                                 axes.columns ? axes.results : axes.length, expected.data()));
+    const auto expression = Expression::parse(std::string(each.name) + "(x, axis=" + std::to_string(each.axis) + ")");
+    on_both([&](auto& executor) {
+      const ArenaBlock memory = arena_->allocate(expected.size());
+      AnyArrayRef out;
+      out.data = memory.data();
+      out.dtype = reducer.result();
+      out.access = Access::read_write;
+      out.shape = axes.kept;
+      out.strides = row_major_strides(axes.kept);
+      evaluate(executor, expression, out, std::array{x.ref()});
+      EXPECT_EQ(std::memcmp(memory.data(), expected.data(), expected.size()), 0)
+          << each.name << " of " << to_string(each.shape);
+    });
+  }
+}
+
+TEST_F(EvaluateTest, ReductionsWithoutAResultAreRefused) {
+  Threads threads(2);
+  const auto x = array<double>(Shape{3, 4});
+  for (double& each : x.span()) each = std::numeric_limits<double>::quiet_NaN();
+  const auto out = array<std::int64_t>(Shape{3});
+  EXPECT_THROW(evaluate(threads, Expression::parse("nanargmin(x, axis=1)"), out.ref(), std::array{x.ref()}), Error);
+  EXPECT_THROW(evaluate(threads, Expression::parse("argmin(x, axis=2)"), out.ref(), std::array{x.ref()}), Error);
+  const auto none = array<double>(Shape{3, 0});
+  const auto numbers = array<double>(Shape{3});
+  EXPECT_THROW(evaluate(threads, Expression::parse("max(x, axis=1)"), numbers.ref(), std::array{none.ref()}),
+               std::logic_error);
+  evaluate(threads, Expression::parse("sum(x, axis=1)"), numbers.ref(), std::array{none.ref()});
+  EXPECT_EQ(numbers(2), 0);
+}
+
 TEST_F(EvaluateTest, SummariesAreThoseOfTheTree) {
   const auto a = random_array<float>(Shape{3, 100'000});
   a(1, 500) = std::numeric_limits<float>::quiet_NaN();
@@ -161,15 +213,14 @@ TEST_F(EvaluateTest, HistogramsCountEachElementInTheBinOfItsEdges) {
   a(5) = std::numeric_limits<double>::quiet_NaN();
   a(6) = std::numeric_limits<double>::infinity();
   a(8) = -1e300;
-  const HistogramBins bins{40, -5, 5};
-  const std::vector<double> edges = bins.edges();
+  const std::vector<double> edges = histogram_edges(-5, 5, 40, DType::float64);
   std::vector<std::uint64_t> expected(40);
   for (const double x : a.span()) {
     for (std::size_t bin = 0; bin < 40; ++bin) {
       expected[bin] += x >= edges[bin] && (x < edges[bin + 1] || (bin == 39 && x == edges[40])) ? 1U : 0U;
     }
   }
-  on_both([&](auto& executor) { EXPECT_EQ(histogram(executor, a.ref(), bins), expected); });
+  on_both([&](auto& executor) { EXPECT_EQ(histogram(executor, a.ref(), edges), expected); });
 }
 
 TEST_F(EvaluateTest, HistogramsOfNarrowAndVeryWideRangesAreExact) {
@@ -177,23 +228,28 @@ TEST_F(EvaluateTest, HistogramsOfNarrowAndVeryWideRangesAreExact) {
   const auto a = array<double>(Shape{4096});
   for (std::size_t i = 0; i < 4096; ++i) a(i) = std::nextafter(1.0, 2.0) * 1 + static_cast<double>(i % 8) * 0x1p-52;
   std::uint64_t sum = 0;
-  for (const auto each : histogram(threads, a.ref(), HistogramBins{4, 1.0, 1.0 + 0x1p-49})) sum += each;
+  for (const auto each : histogram(threads, a.ref(), histogram_edges(1.0, 1.0 + 0x1p-49, 4, DType::float64)))
+    sum += each;
   EXPECT_EQ(sum, 4096U);
   for (std::size_t i = 0; i < 4096; ++i) a(i) = (i % 2 == 0 ? -1.0 : 1.0) * 1.7e308;
-  const auto wide = histogram(threads, a.ref(), HistogramBins{2, -1.7e308, 1.7e308});
+  const auto wide = histogram(threads, a.ref(), std::array{-1.7e308, 0.0, 1.7e308});
   EXPECT_EQ(wide, (std::vector<std::uint64_t>{2048, 2048}));
 }
 
-TEST_F(EvaluateTest, HistogramsTakeNumPysRange) {
+TEST_F(EvaluateTest, HistogramsOfUnequalBinsAreExact) {
+  Threads threads(2);
+  const auto a = array<std::int16_t>(Shape{40'000});
+  for (std::size_t i = 0; i < a.size(); ++i) a(i) = static_cast<std::int16_t>(i % 100);
+  EXPECT_EQ(histogram(threads, a.ref(), std::array{-7.0, 1.0, 2.5, 50.0, 50.0, 98.0}),
+            (std::vector<std::uint64_t>{400, 800, 18'800, 0, 19'600}));
+}
+
+TEST_F(EvaluateTest, HistogramsNeedEdgesThatRise) {
   Threads threads(2);
   const auto a = array<std::int16_t>(Shape{5});
-  for (std::size_t i = 0; i < 5; ++i) a(i) = static_cast<std::int16_t>(i);
-  const HistogramBins bins = histogram_bins(summarize(threads, a.ref()), 4);
-  EXPECT_EQ(histogram(threads, a.ref(), bins), (std::vector<std::uint64_t>{1, 1, 1, 2}));
-  Statistics none;
-  EXPECT_EQ(histogram_bins(none, 3).high, 1);
-  EXPECT_THROW((void)histogram(threads, a.ref(), HistogramBins{0, 0, 1}), std::logic_error);
-  EXPECT_THROW((void)histogram(threads, a.ref(), HistogramBins{3, 1, 1}), std::logic_error);
+  EXPECT_THROW((void)histogram(threads, a.ref(), std::array{1.0}), std::logic_error);
+  EXPECT_THROW((void)histogram(threads, a.ref(), std::array{3.0, 3.0}), std::logic_error);
+  EXPECT_THROW((void)histogram(threads, a.ref(), std::array{3.0, 5.0, 4.0}), std::logic_error);
 }
 
 }  // namespace

@@ -110,16 +110,10 @@ std::vector<std::byte> some_elements(DType dtype, std::size_t count) {
 }
 
 TEST(ReductionTest, EveryLevelOfInstructionsHasTheSameBits) {
-  std::vector<const detail::ReductionTable*> tables{&detail::baseline_reduction_loops()};
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool fma = __builtin_cpu_supports("fma") != 0;
-  if (fma && __builtin_cpu_supports("avx2")) tables.push_back(&detail::avx2_reduction_loops());
-  if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    tables.push_back(&detail::avx512_reduction_loops());
+  std::vector<const detail::ReductionTable*> tables;
+  for (std::size_t level = 0; level <= static_cast<std::size_t>(detail::machine_level()); ++level) {
+    tables.push_back(&detail::reduction_loops_of_level(static_cast<detail::Level>(level)));
   }
-#endif
   if (tables.size() == 1) GTEST_SKIP() << "this machine has one level";
   for (std::size_t dtype = 0; dtype < dtype_count; ++dtype) {
     const auto elements = some_elements(static_cast<DType>(dtype), 17 * 37);

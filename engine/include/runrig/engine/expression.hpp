@@ -3,12 +3,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runrig/engine/reduction.hpp"
 #include "runrig/shm/dtype.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -98,13 +100,6 @@ class Program {
 void run_program(std::span<const std::byte> code, std::span<const Operand> inputs, std::byte* out, std::size_t elements,
                  std::byte* scratch, Storing storing = Storing::cached);
 
-/// What a reduction inside an expression computes, each as NumPy's function of that name: of a NaN comes NaN, std and
-/// var are those of the population (ddof=0). Sums of floats are accumulated in float64.
-enum class ReduceOp : std::uint8_t { sum, mean, std, var, min, max };
-/// NumPy's type of the result: sums of integers and booleans have 64 bits, their means, std and var are float64; floats
-/// keep their type, and so do min and max.
-[[nodiscard]] DType reduced_type(ReduceOp op, DType of) noexcept;
-
 struct InnerReduction;
 
 /// A parsed elementwise expression, in the notation and with the meaning of NumPy 2.
@@ -126,9 +121,10 @@ struct InnerReduction;
 /// with NumPy's further names absolute, fabs, power, and so on as function_names() lists them; "np." before a name is
 /// allowed.
 ///
-/// Reductions: sum mean std var min max of any expression, over the whole array or, after a comma, axis=1, axis=-1 or
-/// axis=(0, 1), with keepdims=True as in NumPy: (x - mean(x)) / std(x), x - mean(x, axis=0). They are computed before
-/// the rest; see reductions().
+/// Reductions: sum prod mean var std min max argmin argmax any all, and count (of what is not NaN), of any expression;
+/// nansum nanmean and so on leave NaNs out. Over the whole array or, after a comma, axis=1, axis=-1 or axis=(0, 1),
+/// with keepdims=True as in NumPy: (x - mean(x)) / std(x), x - mean(x, axis=0). They are computed before the rest; see
+/// reductions().
 ///
 /// Types follow NEP 50: a literal adapts to the type of the array it meets (x + 1 keeps int8, x + 1.5 makes int8
 /// float64), and one that does not fit it is an error; arithmetic of literals alone is Python's; a function of
@@ -158,9 +154,9 @@ class Expression {
   /// Whether the program reads this one of variables(); if not, only reductions do, and its operand may be anything.
   [[nodiscard]] bool reads_variable(std::size_t index) const;
   /// Compiles for inputs of these types, one for each of variables(), in that order, then one for each of reductions()
-  /// (see reduced_type). Without those of the reductions, an expression that has any is an ExpressionError: for callers
-  /// that see no whole arrays. Throws ExpressionError where
-  /// NumPy has no such operation for the types, and std::logic_error if the number of types is wrong.
+  /// (see reduction_dtype). Without those of the reductions, an expression that has any is an
+  /// ExpressionError: for callers that see no whole arrays. Throws ExpressionError where NumPy has no such operation
+  /// for the types, and std::logic_error if the number of types is wrong.
   [[nodiscard]] Program bind(std::span<const DType> types) const;
 
   /// All functions that an expression can call, sorted, for help texts.
@@ -172,11 +168,14 @@ class Expression {
 
 /// A reduction inside an expression.
 struct InnerReduction {
-  ReduceOp op = ReduceOp::sum;
-  bool all_axes = true;    ///< of the whole array; else of `axes`
+  Reduction operation = Reduction::sum;
+  NanPolicy nan = NanPolicy::propagate;
+  std::optional<std::vector<std::int64_t>> axes;  ///< as of ReductionAxes::resolve()
   bool keep_axes = false;  ///< the reduced axes stay, with extent 1, so that the result can be broadcast again
-  std::vector<int> axes;   ///< negative ones count from the last
   Expression argument;     ///< of some of the variables of the expression around it
+
+  /// The result's shape: axes.kept, or with keep_axes that of the array with extents of 1.
+  [[nodiscard]] Shape result_shape(const ReductionAxes& axes) const;
 };
 
 }  // namespace runrig

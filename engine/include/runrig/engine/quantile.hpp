@@ -40,13 +40,16 @@ inline constexpr std::size_t key_digits = std::size_t{1} << key_digit_bits;
 void count_key_digits(std::size_t item, const std::byte* keys, std::size_t count, unsigned shift, std::uint64_t prefix,
                       std::uint64_t* counts) noexcept;
 
+/// More bins are counted as correctly, and not as fast.
+inline constexpr std::size_t max_histogram_bins = std::size_t{1} << 20;
 /// NumPy's bins of equal width: bins + 1 edges from `low` to `high`, each a number of `edge_dtype`.
 [[nodiscard]] std::vector<double> histogram_edges(double low, double high, std::uint64_t bins, DType elements);
 /// float32 and float16 have edges of their kind, all else of float64.
 [[nodiscard]] DType histogram_edge_dtype(DType elements) noexcept;
-/// Adds elements to the bins between whose edges they lie, the last bin with its upper edge; what lies outside, and
-/// NaN, is left out. The edges rise.
+/// Adds elements, contiguous and aligned to their size, to the bins between whose edges they lie, the last bin with its
+/// upper edge; what lies outside, and NaN, is left out. The edges rise; integers are compared as doubles. Fast where
+/// bins are of about equal width. Throws Error as kernel_level() does.
 void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std::span<const double> edges,
-                   std::uint64_t* counts) noexcept;
+                   std::uint64_t* counts);
 
 }  // namespace runrig

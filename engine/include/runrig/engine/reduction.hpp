@@ -15,6 +15,8 @@
 
 namespace runrig {
 
+struct Statistics;
+
 /// What is made of the elements along some axes. NumPy's functions of these names; `count` is the number of elements
 /// that are not NaN.
 enum class Reduction : std::uint8_t { sum, prod, mean, var, stddev, min, max, argmin, argmax, count, any, all };
@@ -46,9 +48,10 @@ struct ReductionAxes {
   /// joined in their order.
   std::uint64_t segment = 1;
 
-  /// Without `axes` all are reduced. Negative ones count from the end. Throws FormatError, which begins with "--axis",
-  /// for one that is not there or is named twice; Error value_too_large if the elements cannot be counted.
-  [[nodiscard]] static ReductionAxes resolve(const Shape& shape, const std::optional<std::vector<std::int64_t>>& axes);
+  /// Without `axes` all are reduced. Negative ones count from the end. Throws FormatError for one that is not there or
+  /// is named twice, which says "use " and `named`; Error value_too_large if the elements cannot be counted.
+  [[nodiscard]] static ReductionAxes resolve(const Shape& shape, const std::optional<std::vector<std::int64_t>>& axes,
+                                             std::string_view named = "--axis");
 };
 
 /// Accumulators, one for each of n sequences: plane p of sequence i is the 8 bytes at memory + (p * pitch + i) * 8.
@@ -75,7 +78,8 @@ inline constexpr std::size_t reduction_lanes = 16;
 /// work at once.
 class Reducer {
  public:
-  Reducer(Reduction operation, DType elements, NanPolicy nan) noexcept;
+  /// Throws Error as kernel_level() does.
+  Reducer(Reduction operation, DType elements, NanPolicy nan);
 
   [[nodiscard]] Reduction operation() const noexcept { return operation_; }
   [[nodiscard]] DType elements() const noexcept { return elements_; }
@@ -127,6 +131,11 @@ class Reducer {
   std::size_t planes_;
   detail::ReductionLoop loop_;
 };
+
+/// Whether statistics of all elements tell the result of the operation on them, which store_reduction() then writes, as
+/// one element of reducer.result(). The minimum and the maximum of nothing are written as 0, or NaN.
+[[nodiscard]] bool is_told_by_statistics(Reduction operation) noexcept;
+void store_reduction(const Reducer& reducer, const Statistics& of, std::byte* out) noexcept;
 
 /// Writes a number as a float of that dtype, rounded once.
 void store_real(DType dtype, double value, std::byte* out) noexcept;

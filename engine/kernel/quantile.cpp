@@ -177,31 +177,4 @@ std::vector<double> histogram_edges(double low, double high, std::uint64_t bins,
   return edges;
 }
 
-void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std::span<const double> edges,
-                   std::uint64_t* counts) noexcept {
-  const double low = edges.front();
-  const double high = edges.back();
-  const auto bins = static_cast<std::int64_t>(edges.size() - 1);
-  const double scale = static_cast<double>(bins) / (high - low);
-  const auto add = [&](double value) {
-    if (!(value >= low && value <= high)) return;
-    // A guess that rounding may have put beside the bin.
-    auto bin = std::min(static_cast<std::int64_t>((value - low) * scale), bins - 1);
-    while (bin > 0 && value < edges[static_cast<std::size_t>(bin)]) --bin;
-    while (bin + 1 < bins && value >= edges[static_cast<std::size_t>(bin + 1)]) ++bin;
-    ++counts[bin];
-  };
-  visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
-    for (std::size_t i = 0; i < elements; ++i) {
-      if constexpr (std::is_same_v<T, bool>) {
-        add(data[i] != std::byte{0} ? 1.0 : 0.0);
-      } else {
-        T value;
-        std::memcpy(&value, data + i * sizeof value, sizeof value);
-        add(real_of(value));
-      }
-    }
-  });
-}
-
 }  // namespace runrig
