@@ -20,6 +20,8 @@ struct MapOptions {
   std::string dtype;
   std::string filter;
   std::string chunk;
+  std::string kernel;
+  std::string parameter;
   bool overwrite = false;
   bool no_provenance = false;
 };
@@ -49,6 +51,20 @@ std::string output_path(std::string_view text) {
   return to.path;
 }
 
+// --kernel LIBRARY:FUNCTION and --to DATASET for each of its outputs, but no EXPR: the first word is a file as well.
+void set_kernel(MapOptions& options, batch::MapRequest& request) {
+  request.kernel = batch::MapKernel::parse(options.kernel);
+  request.kernel->parameter = options.parameter;
+  options.common.files.insert(options.common.files.begin(), options.expression);
+  if (options.to.empty()) options.to.emplace_back("/result");
+  for (const std::string& each : options.to) {
+    if (find_equals(each) != std::string_view::npos) {
+      throw UsageError("--to '" + each + "': a kernel makes the outputs, not an expression");
+    }
+    request.outputs.push_back({"", output_path(each)});
+  }
+}
+
 // EXPR [--to DATASET], or no EXPR and --to DATASET=EXPR for each output: then the first word is a file as well.
 void set_outputs(MapOptions& options, batch::MapRequest& request) {
   const auto named =
@@ -72,7 +88,8 @@ void set_outputs(MapOptions& options, batch::MapRequest& request) {
 
 int run(MapOptions& options) {
   batch::MapRequest request;
-  set_outputs(options, request);
+  if (!options.parameter.empty() && options.kernel.empty()) throw UsageError("--parameter: it is for a --kernel");
+  options.kernel.empty() ? set_outputs(options, request) : set_kernel(options, request);
   options.common.settle();
   request.files = options.common.files;
   for (const auto& each : options.inputs) {
@@ -121,6 +138,11 @@ void add_map(CLI::App& app, int& exit_code) {
           "the dataset to write (default /result); or, repeated and in place of the first EXPR, an output each")
       ->type_name("DATASET[=EXPR]")
       ->allow_extra_args(false);
+  command
+      ->add_option("--kernel", options->kernel,
+                   "in place of EXPR, a function of a shared library; see docs/kernels.md and runrig/kernel.h")
+      ->type_name("LIBRARY:FUNCTION");
+  command->add_option("--parameter", options->parameter, "a text for the kernel")->type_name("TEXT");
   command->add_option("--dtype", options->dtype, "the outputs' type, as float32 or i2 (default: the expression's)")
       ->type_name("T");
   add_storage_options(*command, options->filter, options->chunk);

@@ -8,6 +8,7 @@
 #include "runrig/engine/expression.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/error.hpp"
+#include "user_kernel.hpp"
 
 namespace runrig::batch {
 namespace {
@@ -25,7 +26,14 @@ struct Variable {
   [[nodiscard]] bool scalar() const { return selection.shape.rank() == 0; }
 };
 
-// An output of the request: its expression, and which of the variables that uses, in its order.
+// The user's kernel, loaded once by a worker.
+struct KernelUse {
+  MapKernel kernel;
+  KernelSignature signature;
+};
+
+// An output of the request: its expression, and which of the variables that uses, in its order; those of a kernel use
+// all.
 struct Formula {
   const MapOutput* output = nullptr;
   Expression expression;
@@ -61,16 +69,20 @@ void look_at(SliceContext& context, const FileTask& task, const std::byte* bytes
 // Makes one output file from one input file.
 class MapOne {
  public:
-  MapOne(const MapRequest& request, const std::vector<Formula>& formulas, std::vector<Variable> variables,
-         const std::string& file)
-      : request_(request), formulas_(formulas), variables_(std::move(variables)), file_(file) {}
+  MapOne(const MapRequest& request, const std::vector<Formula>& formulas, const std::optional<KernelUse>& kernel,
+         std::vector<Variable> variables, const std::string& file)
+      : request_(request), formulas_(formulas), kernel_(kernel), variables_(std::move(variables)), file_(file) {}
 
   std::vector<MapResult> run(Session::State& state, PendingOutput& output) {
     std::vector<MapResult> results(formulas_.size());
     OutputRequest wanted;
     programs_.reserve(formulas_.size());  // parts point at them
     for (const Variable& each : variables_) wanted.variables.push_back(describe(each, state.memory_bytes));
-    for (std::size_t i = 0; i < formulas_.size(); ++i) wanted.parts.push_back(plan(formulas_[i], results[i].notes));
+    if (kernel_) wanted.kernel = plan_kernel();
+    for (std::uint32_t i = 0; i < formulas_.size(); ++i) {
+      wanted.parts.push_back(kernel_ ? plan_kernel_part(*wanted.kernel, i, results[i].notes)
+                                     : plan(formulas_[i], results[i].notes));
+    }
     wanted.action = "reading " + variables_[*wanted.parts[0].like].input->dataset.path;
     // All notes on the file are told with its first dataset.
     for (auto& each : make_output(state, wanted, output)) results[0].notes.push_back(std::move(each));
@@ -92,18 +104,44 @@ class MapOne {
  private:
   OutputPart plan(const Formula& formula, std::vector<std::string>& notes) {
     const Program& program = programs_.emplace_back(formula.expression.bind(checked_types(formula)));
-    const Variable& like = variables_[like_variable(formula)];
-    OutputPart part;
+    OutputPart part = part_like(formula, program.result(), notes);
     part.program = &program;
-    part.inputs = formula.inputs;
-    part.spec = hdf5::output_like(like.info, like.selection, program.result(), notes, request_.storage);
-    part.dataset = formula.output->to;
-    part.like = like_variable(formula);
     // Nothing was ever stored of the inputs: nor need it be of the output, if its fill value is what would be computed.
     part.all_fill = part.spec.chunk.rank() > 0 &&
                     std::ranges::all_of(formula.inputs, [&](std::uint32_t i) { return variables_[i].all_fill; });
     if (part.all_fill) part.spec.fill = value_of_fill(formula, program);
+    return part;
+  }
+
+  OutputPart part_like(const Formula& formula, DType result, std::vector<std::string>& notes) const {
+    const Variable& like = variables_[like_variable(formula)];
+    OutputPart part;
+    part.inputs = formula.inputs;
+    part.spec = hdf5::output_like(like.info, like.selection, result, notes, request_.storage);
+    part.dataset = formula.output->to;
+    part.like = like_variable(formula);
     if (request_.provenance) part.attributes = provenance(formula);
+    return part;
+  }
+
+  // Throws TaskError for inputs that the kernel cannot take.
+  OutputKernel plan_kernel() const {
+    const std::vector<DType> given = checked_types(formulas_[0]);
+    OutputKernel made{kernel_->kernel, {}, given, kernel_->signature.results(given, request_.dtype)};
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const std::string& name = variables_[i].input->name;
+      made.names.push_back(name);
+      made.inputs[i] = kernel_->signature.inputs[i].value_or(given[i]);
+      if (can_convert(given[i], made.inputs[i])) continue;
+      throw TaskError("the kernel takes " + std::string(dtype_name(made.inputs[i])) + ", which " + name + " of " +
+                      std::string(dtype_name(given[i])) + " cannot be made");
+    }
+    return made;
+  }
+
+  OutputPart plan_kernel_part(const OutputKernel& kernel, std::uint32_t output, std::vector<std::string>& notes) const {
+    OutputPart part = part_like(formulas_[output], kernel.outputs[output], notes);
+    part.kernel_output = output;
     return part;
   }
 
@@ -163,21 +201,28 @@ class MapOne {
       if (input.dataset.file) datasets += *input.dataset.file + ":";
       datasets += input.dataset.path + (input.dataset.selection ? input.dataset.selection->text : "");
     }
-    return {{"runrig_input", file_},
-            {"runrig_dataset", datasets.substr(0, max_provenance_bytes)},
-            {"runrig_expression", formula.output->expression},
-            {"runrig_version", RUNRIG_VERSION}};
+    std::vector<std::pair<std::string, std::string>> attributes{
+        {"runrig_input", file_}, {"runrig_dataset", datasets.substr(0, max_provenance_bytes)}};
+    if (kernel_) {
+      attributes.emplace_back("runrig_kernel", kernel_name(kernel_->kernel.library, kernel_->kernel.function));
+      attributes.emplace_back("runrig_parameter", kernel_->kernel.parameter.substr(0, max_provenance_bytes));
+    } else {
+      attributes.emplace_back("runrig_expression", formula.output->expression);
+    }
+    attributes.emplace_back("runrig_version", RUNRIG_VERSION);
+    return attributes;
   }
 
   const MapRequest& request_;
   const std::vector<Formula>& formulas_;
+  const std::optional<KernelUse>& kernel_;
   std::vector<Variable> variables_;
   const std::string& file_;
   std::vector<Program> programs_;
 };
 
-// The expressions of the outputs, with their use of `variables`, which become those inputs that any of them uses.
-std::vector<Formula> parse_outputs(const MapRequest& request, std::vector<Variable>& variables) {
+// The names of the inputs. Throws Error where two inputs, or two outputs, have the same.
+std::vector<std::string> checked_names(const MapRequest& request) {
   std::vector<std::string> names;
   for (const MapInput& each : request.inputs) {
     if (std::ranges::find(names, each.name) != names.end()) {
@@ -186,12 +231,43 @@ std::vector<Formula> parse_outputs(const MapRequest& request, std::vector<Variab
     names.push_back(each.name);
   }
   if (request.outputs.empty()) throw std::logic_error("map: a request without outputs");
+  for (auto each = request.outputs.begin(); each != request.outputs.end(); ++each) {
+    const auto same = [&](const MapOutput& other) { return other.to == each->to; };
+    if (std::any_of(request.outputs.begin(), each, same)) {
+      throw Error(std::errc::invalid_argument, "give two outputs the name", each->to);
+    }
+  }
+  return names;
+}
+
+// The outputs of a kernel, which uses all inputs as its variables.
+std::vector<Formula> kernel_outputs(const MapRequest& request, const KernelUse& use, std::vector<Variable>& variables) {
+  const std::string name = kernel_name(use.kernel.library, use.kernel.function);
+  const auto check = [&](std::size_t takes, std::size_t given, std::string_view what) {
+    if (takes == given) return;
+    throw FormatError("use the kernel", name,
+                      "it has " + std::to_string(takes) + " " + std::string(what) + ", not " + std::to_string(given));
+  };
+  check(use.signature.inputs.size(), request.inputs.size(), "inputs");
+  check(use.signature.outputs.size(), request.outputs.size(), "outputs");
+  const auto has_type = [](const auto& output) { return output.has_value(); };
+  if (request.dtype && std::ranges::all_of(use.signature.outputs, has_type)) {
+    throw FormatError("use the kernel", name, "its outputs have types of their own");
+  }
+  std::vector<Formula> formulas;
+  for (const MapInput& each : request.inputs) variables.push_back({&each, {}, {}, false});
+  for (const MapOutput& each : request.outputs) {
+    Formula& formula = formulas.emplace_back(Formula{&each, {}, {}});
+    for (std::uint32_t i = 0; i < variables.size(); ++i) formula.inputs.push_back(i);
+  }
+  return formulas;
+}
+
+// The expressions of the outputs, with their use of `variables`, which become those inputs that any of them uses.
+std::vector<Formula> parse_outputs(const MapRequest& request, const std::vector<std::string>& names,
+                                   std::vector<Variable>& variables) {
   std::vector<Formula> formulas;
   for (const MapOutput& each : request.outputs) {
-    const auto same = [&](const Formula& other) { return other.output->to == each.to; };
-    if (std::ranges::any_of(formulas, same)) {
-      throw Error(std::errc::invalid_argument, "give two outputs the name", each.to);
-    }
     // By itself first, so that messages speak of what was written.
     Expression expression = Expression::parse(each.expression);
     expression.check_variables(names);
@@ -232,7 +308,14 @@ MapReport Session::map(const MapRequest& request) {
   State& state = *state_;
   MapReport report;
   std::vector<Variable> variables;
-  const std::vector<Formula> formulas = parse_outputs(request, variables);
+  const std::vector<std::string> names = checked_names(request);
+  std::optional<KernelUse> kernel;
+  if (request.kernel) {
+    kernel.emplace(KernelUse{*request.kernel, {}});
+    kernel->signature = load_kernel(state, kernel->kernel);
+  }
+  const std::vector<Formula> formulas =
+      kernel ? kernel_outputs(request, *kernel, variables) : parse_outputs(request, names, variables);
   auto outputs = open_outputs(request);
   std::size_t text = 0;
   for (const Variable& each : variables) {
@@ -263,7 +346,7 @@ MapReport Session::map(const MapRequest& request) {
         bound[i].selection =
             hdf5::resolve(ref.selection, bound[i].info.shape, ref.file.value_or(file) + ":" + ref.path);
       }
-      for (auto& each : MapOne(request, formulas, std::move(bound), file).run(state, *outputs[result.file])) {
+      for (auto& each : MapOne(request, formulas, kernel, std::move(bound), file).run(state, *outputs[result.file])) {
         report.results.push_back(std::move(each));
       }
     } catch (const Cancelled&) {

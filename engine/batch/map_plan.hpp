@@ -29,10 +29,13 @@ struct PlanAttribute {
   const char* text = nullptr;
 };
 
+struct KernelPlan;  // user_kernel.hpp
+
 /// One dataset of an output.
 struct MapResultPlan {
   std::span<const std::byte> code;  // of the program
   std::size_t program_scratch = 0;
+  std::uint32_t kernel_output = 0;        // in place of a program, if the plan has a kernel: which of its outputs
   std::span<const std::uint32_t> inputs;  // the plan's variables, in the order of the program's
   std::span<const std::byte> spec;        // pickled OutputSpec
   const char* dataset = nullptr;
@@ -52,8 +55,9 @@ struct MapPlan {
   std::uint32_t variable_count = 0;
   MapResultPlan* results = nullptr;
   std::uint32_t result_count = 0;
-  const char* temporary = nullptr;  // the file being written
-  std::size_t data_bytes = 0;       // private memory that a worker may use beyond its own
+  const KernelPlan* kernel = nullptr;  // makes all results, in place of programs
+  const char* temporary = nullptr;     // the file being written
+  std::size_t data_bytes = 0;          // private memory that a worker may use beyond its own
   std::atomic<std::uint64_t>* bytes_done = nullptr;
 };
 
@@ -70,7 +74,8 @@ struct MapTile {
   hdf5::Box box;  // of the result; whole chunks, but for those at the border
   std::byte* memory = nullptr;
   std::size_t memory_bytes = 0;
-  std::uint32_t chunks = 0;  // entries at the beginning of `memory`; set by the worker
+  std::uint32_t chunks = 0;     // entries at the beginning of `memory`; set by the worker
+  std::uint32_t in_kernel = 0;  // the worker is in the user's kernel; read by the parent after its death
 };
 /// An encoded chunk in a tile's memory; where the library encodes, all the tile's elements of one result.
 struct ChunkEntry {

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -19,6 +20,7 @@
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
 #include "runrig/sync/unique_fd.hpp"
+#include "user_kernel.hpp"
 
 namespace runrig::batch {
 namespace {
@@ -119,6 +121,7 @@ struct BoxValues {
   std::vector<Operand> variables;
   std::byte* result = nullptr;  // room for one result at a time
   std::byte* program_scratch = nullptr;
+  std::byte* kernel_room = nullptr;
   std::size_t elements = 0;
 };
 
@@ -131,7 +134,8 @@ BoxValues read_variables(SliceContext& context, const MapPlan& plan, const Kept&
     result_bytes = std::max(result_bytes, values.elements * item_bytes(kept.results[i].spec.dtype));
     program_bytes = std::max(program_bytes, plan.results[i].program_scratch);
   }
-  std::size_t total = padded(result_bytes) + padded(program_bytes);
+  const std::size_t kernel_bytes = plan.kernel != nullptr ? plan.kernel->room_bytes(values.elements) : 0;
+  std::size_t total = padded(result_bytes) + padded(program_bytes) + padded(kernel_bytes);
   for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
     if (!plan.variables[i].scalar) total += padded(values.elements * item_bytes(plan.variables[i].dtype));
   }
@@ -139,6 +143,7 @@ BoxValues read_variables(SliceContext& context, const MapPlan& plan, const Kept&
   const auto take = [&memory](std::size_t bytes) { return std::exchange(memory, memory + padded(bytes)); };
   values.result = take(result_bytes);
   values.program_scratch = take(program_bytes);
+  values.kernel_room = take(kernel_bytes);
   for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
     const MapVariable& variable = plan.variables[i];
     if (variable.scalar) {
@@ -160,6 +165,18 @@ std::span<const std::byte> evaluate(SliceContext& context, const MapResultPlan& 
   context.heartbeat();
   run_program(plan.code, operands, values.result, values.elements, values.program_scratch);
   return {values.result, values.elements * item_bytes(spec.dtype)};
+}
+
+// What the user's kernel makes of a box, by its outputs.
+std::vector<std::byte*> evaluate_kernel(SliceContext& context, const MapPlan& plan, const BoxValues& values,
+                                        MapTile& tile) {
+  context.heartbeat();
+  // Relaxed: the parent reads it when it has learnt of this process's end, which tells of all before.
+  std::atomic_ref<std::uint32_t> in_kernel(tile.in_kernel);
+  in_kernel.store(1, std::memory_order_relaxed);
+  auto results = run_kernel(*plan.kernel, values.variables, tile.box, values.kernel_room);
+  in_kernel.store(0, std::memory_order_relaxed);
+  return results;
 }
 
 void encode_chunks(KeptResult& kept, std::span<const std::byte> values, const hdf5::Box& box, std::uint32_t result,
@@ -294,6 +311,7 @@ std::size_t count_chunks(const hdf5::Box& box, const Shape& chunk) {
 
 void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
   const MemoryFence fence(plan.data_bytes);
+  tile.in_kernel = 0;  // by the worker before this one, it may have been
   try {
     Kept& kept = kept_for(context, plan);
     const BoxValues variables = read_variables(context, plan, kept, tile.box);
@@ -303,9 +321,16 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
       entries += each.spec.library_filters ? 1 : count_chunks(tile.box, each.spec.chunk);
     }
     TileWriter writer(tile, entries);
+    std::vector<std::byte*> made;
+    if (plan.kernel != nullptr) made = evaluate_kernel(context, plan, variables, tile);
     for (std::uint32_t i = 0; i < plan.result_count; ++i) {
       KeptResult& result = kept.results[i];
-      const auto values = evaluate(context, plan.results[i], result.spec, variables);
+      std::span<const std::byte> values;
+      if (plan.kernel != nullptr) {
+        values = {made[plan.results[i].kernel_output], variables.elements * item_bytes(result.spec.dtype)};
+      } else {
+        values = evaluate(context, plan.results[i], result.spec, variables);
+      }
       RUNRIG_KILLPOINT("batch.map.tile_evaluated");
       if (result.spec.chunk.rank() == 0) {
         write_runs(plan, plan.results[i].offset, kept.file.get(), result, values, tile.box);

@@ -12,6 +12,7 @@
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/sync/error.hpp"
 #include "tile_waves.hpp"
+#include "user_kernel.hpp"
 #include "writer_calls.hpp"
 
 namespace runrig::batch {
@@ -115,12 +116,14 @@ class OutputJob {
     for (const Pass& pass : passes_) {
       for (const OutputPart* part : pass.parts) {
         specs.push_back(pickle::dumps(encode(part->spec)));
-        bytes += sizeof(MapResultPlan) + specs.back().size() + part->program->code().size() + part->dataset.size() +
+        bytes += sizeof(MapResultPlan) + specs.back().size() + part->dataset.size() +
                  part->inputs.size() * sizeof(std::uint32_t) + 64;
+        if (part->program != nullptr) bytes += part->program->code().size();
         for (const auto& [name, text] : part->attributes)
           bytes += sizeof(PlanAttribute) + name.size() + text.size() + 16;
       }
     }
+    bytes += passes_.size() * kernel_plan_bytes();
     ArenaWriter memory(*state_.arena, bytes);
     file_ = memory.add<FilePlan>(1);
     plans_ = memory.add<MapPlan>(passes_.size());
@@ -146,11 +149,15 @@ class OutputJob {
     plan.result_count = static_cast<std::uint32_t>(pass.parts.size());
     plan.results = memory.add<MapResultPlan>(pass.parts.size());
     plan.variables = add_variables(pass, plan, memory);
+    if (request_.kernel) plan.kernel = add_kernel(pass, memory);
     for (std::size_t i = 0; i < pass.parts.size(); ++i) {
       const OutputPart& part = *pass.parts[i];
       MapResultPlan& result = plan.results[i];
-      result.code = copy(part.program->code());
-      result.program_scratch = part.program->scratch_bytes();
+      result.kernel_output = part.kernel_output;
+      if (part.program != nullptr) {
+        result.code = copy(part.program->code());
+        result.program_scratch = part.program->scratch_bytes();
+      }
       result.spec = copy(specs[spec++]);
       result.dataset = memory.add(part.dataset);
       auto* inputs = memory.add<std::uint32_t>(part.inputs.size());
@@ -170,14 +177,40 @@ class OutputJob {
     }
   }
 
+  [[nodiscard]] std::size_t kernel_plan_bytes() const {
+    if (!request_.kernel) return 0;
+    const OutputKernel& made = *request_.kernel;
+    std::size_t bytes = sizeof(KernelPlan) + made.inputs.size() * sizeof(KernelInput) +
+                        made.outputs.size() * sizeof(DType) + made.kernel.library.size() + made.kernel.function.size() +
+                        made.kernel.parameter.size() + 256;
+    for (const std::string& each : made.names) bytes += each.size() + 1;
+    return bytes;
+  }
+
+  const KernelPlan* add_kernel(Pass& pass, ArenaWriter& memory) {
+    const OutputKernel& made = *request_.kernel;
+    auto* const plan = memory.add<KernelPlan>(1);
+    auto* const inputs = memory.add<KernelInput>(made.inputs.size());
+    for (std::uint32_t i = 0; i < made.inputs.size(); ++i) {
+      inputs[i] = {pass.place_of(i), memory.add(made.names[i]), request_.variables[i].dtype, made.inputs[i]};
+    }
+    auto* const outputs = memory.add<DType>(made.outputs.size());
+    std::copy(made.outputs.begin(), made.outputs.end(), outputs);
+    *plan = {memory.add(made.kernel.library), memory.add(made.kernel.function), memory.add(made.kernel.parameter),
+             {inputs, made.inputs.size()},    {outputs, made.outputs.size()},   pass.spec().shape};
+    return plan;
+  }
+
   const MapVariable* add_variables(const Pass& pass, MapPlan& plan, ArenaWriter& memory) {
     const std::size_t count = pass.variables.size();
     auto* variables = memory.add<MapVariable>(count);
     const auto workers = static_cast<std::size_t>(state_.readers.size());
     // Scratch memory, of which each variable and result takes a tile; then what reading needs.
     plan.variable_count = static_cast<std::uint32_t>(count);
+    const std::size_t converted =
+        request_.kernel ? request_.kernel->inputs.size() + request_.kernel->outputs.size() : 0;
     plan.data_bytes =
-        (std::size_t{256} << 20) + (count + pass.parts.size() + 3) * 2 *
+        (std::size_t{256} << 20) + (count + pass.parts.size() + converted + 3) * 2 *
                                        static_cast<std::size_t>(std::max(tile_target_bytes, output_chunk_bytes(pass)));
     for (std::size_t i = 0; i < count; ++i) {
       const OutputVariable& each = request_.variables[pass.variables[i]];
@@ -253,14 +286,19 @@ class OutputJob {
       bounds.push_back(encoder.bound(static_cast<std::size_t>(output_chunk_bytes(pass))));
     }
     work.tile_bytes = [&](const hdf5::Box& box) { return tile_bytes(pass, bounds, box); };
+    const MapTile* computing = nullptr;
     work.compute = [&](MapTile* tiles, std::uint32_t count) {
+      computing = tiles;
       return state_.readers.launch(
           state_.launch_options(count, std::max(tile_target_bytes, largest_chunk_bytes(pass))),
           [plan = &plan, tiles](SliceContext& context) { compute_tile(context, *plan, tiles[context.slice()]); });
     };
     work.check_computed = [&](Launch& launch) {
       state_.wait(launch);
-      check_launch(launch, request_.action);
+      const auto failure = first_failure(launch, request_.action);
+      if (!failure) return;
+      throw TaskError(
+          tile_failure_text(launch.outcome(failure->slice), plan.kernel, computing[failure->slice], request_.action));
     };
     if (pass.chunked()) {
       work.place = [&](const MapTile* tiles, std::uint32_t count) {

@@ -23,9 +23,18 @@ struct OutputVariable {
   std::uint64_t chunk_bytes = 0;  // decoded, of the dataset
 };
 
+/// A function of the user's that makes all parts of a request, from all of its variables in their order.
+struct OutputKernel {
+  MapKernel kernel;
+  std::vector<std::string> names;  // of the variables
+  std::vector<DType> inputs;       // what it wants them to be
+  std::vector<DType> outputs;
+};
+
 /// One dataset of the new file: `program` on the variables, element by element.
 struct OutputPart {
-  const Program* program = nullptr;
+  const Program* program = nullptr;   // none if there is a kernel, which makes
+  std::uint32_t kernel_output = 0;    // this one
   std::vector<std::uint32_t> inputs;  // indices of the request's variables, in the program's order
   hdf5::OutputSpec spec;
   std::string dataset;                                            // its path in the output
@@ -37,6 +46,7 @@ struct OutputPart {
 struct OutputRequest {
   std::vector<OutputVariable> variables;
   std::vector<OutputPart> parts;
+  std::optional<OutputKernel> kernel{};
   std::string action;  // what a worker that dies was about, for the message: "reading /x"
 };
 

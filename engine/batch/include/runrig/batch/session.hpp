@@ -79,10 +79,21 @@ struct MapOutput {
   std::string expression;
   std::string to = "/result";
 };
+/// A function in a shared library, as runrig/kernel.h has it.
+struct MapKernel {
+  std::string library;  // its path; a bare name is a file of the current directory, and nowhere else is looked for it
+  std::string function;
+  std::string parameter;  // for the kernel to read
+
+  /// "LIBRARY:FUNCTION". Throws FormatError.
+  [[nodiscard]] static MapKernel parse(std::string_view text);
+};
 struct MapRequest {
   std::vector<std::string> files;
   std::vector<MapInput> inputs;
   std::vector<MapOutput> outputs;  // datasets of each output file; all are computed in one pass over the inputs
+  std::optional<MapKernel>
+      kernel{};                    // in place of all expressions: it takes all inputs and makes all outputs, in order
   std::string output;              // a file, or a template: {stem} {name} {ext} {dir}
   std::optional<DType> dtype{};    // none: as the expression has it
   hdf5::StorageOptions storage{};  // of every output
