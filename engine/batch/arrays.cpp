@@ -164,6 +164,7 @@ void write_any_array(batch::Session& session, const AnyArrayRef& array, const st
   variable.dtype = array.dtype;
   request.variables.push_back(std::move(variable));
   request.parts.push_back(std::move(part));
+  batch::remove_dead_temporaries(batch::directory_of(file));
   batch::PendingOutput output(file, options.existing == batch::MapRequest::Existing::overwrite);
   try {
     (void)batch::make_output(state, request, output);

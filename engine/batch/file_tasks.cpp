@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 
 namespace runrig::batch {
@@ -12,17 +13,32 @@ constexpr std::size_t wave_files = 64;
 constexpr std::size_t journal_bytes = std::size_t{32} << 20;
 constexpr std::size_t task_data_bytes = std::size_t{512} << 20;  // private memory, for metadata and small datasets
 
+/// Adds the time of its life to what was spent on a task.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - begin_).count(); }
+
+ private:
+  double& seconds_;
+  Clock::time_point begin_ = Clock::now();
+};
+
 struct Job {
   FileBody body;
-  const FileTask* tasks;
+  FileTask* tasks;
   const std::uint32_t* chosen;  // slice -> task
   const std::byte* argument;
   std::size_t data_bytes;
 
   void operator()(SliceContext& context) const {
     const MemoryFence fence(data_bytes);
+    FileTask& task = tasks[chosen[context.slice()]];
+    const Stopwatch watch(task.seconds);
     try {
-      body(context, tasks[chosen[context.slice()]], argument);
+      body(context, task, argument);
     } catch (...) {
       // The library may have been left in any state by what it choked on; the next file gets a fresh process.
       context.retire();
@@ -94,6 +110,7 @@ class Wave {
     } else if (outcome.state != SliceState::done) {
       result.failure = reason;
     }
+    result.seconds = tasks_[index].seconds;
     try {
       result.records = journal.records();
     } catch (const FormatError& error) {
@@ -114,8 +131,10 @@ class Wave {
 }  // namespace
 
 void for_each_file(Session::State& state, const std::vector<std::string>& files, FileBody body,
-                   const std::byte* argument, const std::function<void(FileResult)>& on_result) {
+                   const std::byte* argument, const std::function<void(FileResult)>& on_result,
+                   const std::function<void(std::size_t)>& on_begin) {
   for (std::size_t first = 0; first < files.size(); first += wave_files) {
+    for (std::size_t i = first; on_begin && i < std::min(first + wave_files, files.size()); ++i) on_begin(i);
     Wave wave(state, files, first, std::min(wave_files, files.size() - first));
     wave.run(body, argument);
     for (FileResult& each : wave.results()) on_result(std::move(each));

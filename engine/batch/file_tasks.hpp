@@ -12,6 +12,7 @@ namespace runrig::batch {
 struct FileTask {
   const char* path = nullptr;
   Journal journal;
+  double seconds = 0;  // that workers have spent on it
 };
 
 /// Where each step of a file's work is one item (a dataset, say), a worker's death at item i costs that item only: the
@@ -25,12 +26,15 @@ struct FileResult {
   std::vector<std::string> deaths;        // reasons, one for each time a worker died or was killed over this file
   std::vector<std::uint32_t> dead_items;  // the item that each concerns
   std::string failure;                    // the body threw: its text; or there were too many deaths: the last reason
+  double seconds = 0;                     // that workers spent on it
 };
 
 /// Calls `body(context, task)` in a reader for each of `files`, in waves, and `on_result` here for each file, in the
-/// order of the files. `body` is a plain function; `argument` is memory in the arena that it gets as well.
+/// order of the files; `on_begin` before a file is given to a reader, if there is one. `body` is a plain function;
+/// `argument` is memory in the arena that it gets as well.
 using FileBody = void (*)(SliceContext& context, const FileTask& task, const std::byte* argument);
 void for_each_file(Session::State& state, const std::vector<std::string>& files, FileBody body,
-                   const std::byte* argument, const std::function<void(FileResult)>& on_result);
+                   const std::byte* argument, const std::function<void(FileResult)>& on_result,
+                   const std::function<void(std::size_t file)>& on_begin = {});
 
 }  // namespace runrig::batch

@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 
 #include "encoding.hpp"
+#include "file_ledger.hpp"
 #include "file_tasks.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -29,8 +30,8 @@ void list_file(SliceContext& context, const FileTask& task, const std::byte* /*a
 InfoReport Session::info(const std::vector<std::string>& files) {
   State& state = *state_;
   InfoReport report;
-  state.progress.files = files.size();
-  for_each_file(state, files, &list_file, nullptr, [&](FileResult result) {
+  FileLedger ledger(state, files, report.failures);
+  const auto take = [&](FileResult& result) {
     const std::string& path = files[result.file];
     FileListing listing;
     listing.file = path;
@@ -56,10 +57,12 @@ InfoReport Session::info(const std::vector<std::string>& files) {
     }
     if (!result.failure.empty()) report.failures.push_back(make_failure(path, "", result.failure));
     if (!listing.objects.empty()) report.files.push_back(std::move(listing));
-    ++state.progress.files_done;
-    state.show_progress();
+  };
+  ledger.run([&] {
+    for_each_file(state, files, &list_file, nullptr, [&](FileResult result) {
+      ledger.file(result.file, result.seconds, [&](FileOutcome&) { take(result); });
+    });
   });
-  state.show_progress(true);
   return report;
 }
 

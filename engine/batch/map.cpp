@@ -4,7 +4,7 @@
 #include "encoding.hpp"
 #include "file_tasks.hpp"
 #include "output_job.hpp"
-#include "output_path.hpp"
+#include "output_plan.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/error.hpp"
@@ -289,17 +289,13 @@ std::vector<Formula> parse_outputs(const MapRequest& request, const std::vector<
   return formulas;
 }
 
-std::vector<std::unique_ptr<PendingOutput>> open_outputs(const MapRequest& request) {
-  std::vector<std::string> all_inputs = request.files;
+OutputWish wish_of(const MapRequest& request) {
+  OutputWish wish{request.output, {}, request.existing, request.resume, false, request_text(request)};
   for (const MapInput& each : request.inputs) {
-    if (each.dataset.file) all_inputs.push_back(*each.dataset.file);
+    if (each.dataset.file) wish.further.push_back(*each.dataset.file);
   }
-  std::vector<std::unique_ptr<PendingOutput>> outputs;
-  for (auto& path : plan_outputs(request.output, request.files, all_inputs)) {
-    outputs.push_back(
-        std::make_unique<PendingOutput>(std::move(path), request.existing == MapRequest::Existing::overwrite));
-  }
-  return outputs;
+  if (request.kernel) wish.further.push_back(request.kernel->library);
+  return wish;
 }
 
 }  // namespace
@@ -316,7 +312,7 @@ MapReport Session::map(const MapRequest& request) {
   }
   const std::vector<Formula> formulas =
       kernel ? kernel_outputs(request, *kernel, variables) : parse_outputs(request, names, variables);
-  auto outputs = open_outputs(request);
+  OutputPlan plan(state, request.files, wish_of(request));
   std::size_t text = 0;
   for (const Variable& each : variables) {
     text += each.input->dataset.path.size() + 2 + (each.input->dataset.file ? each.input->dataset.file->size() : 0);
@@ -332,35 +328,34 @@ MapReport Session::map(const MapRequest& request) {
   argument->count = static_cast<std::uint32_t>(variables.size());
   argument->options.force_library = state.options.force_library;
   argument->options.max_chunk_bytes = state.memory_bytes;
-  state.progress.files += request.files.size();
-  for_each_file(state, request.files, &look_at, reinterpret_cast<const std::byte*>(argument), [&](FileResult result) {
-    const std::string& file = request.files[result.file];
-    try {
-      if (!result.failure.empty()) throw TaskError(result.failure);
-      std::vector<Variable> bound = variables;
-      for (std::size_t i = 0; i < bound.size(); ++i) {
-        const Object& record = i < result.records.size() ? result.records[i] : Object();
-        bound[i].info = decode_dataset(record.at(0));
-        bound[i].all_fill = record.at(1).as_bool();
-        const hdf5::DatasetRef& ref = bound[i].input->dataset;
-        bound[i].selection =
-            hdf5::resolve(ref.selection, bound[i].info.shape, ref.file.value_or(file) + ":" + ref.path);
-      }
-      for (auto& each : MapOne(request, formulas, kernel, std::move(bound), file).run(state, *outputs[result.file])) {
-        report.results.push_back(std::move(each));
-      }
-    } catch (const Cancelled&) {
-      throw;
-    } catch (const TaskError& error) {
-      report.failures.push_back(make_failure(file, "", error.what()));
-    } catch (const Error& error) {
-      report.failures.push_back(make_failure(file, "", error.what()));
+  FileLedger ledger(state, request.files, report.failures);
+  const auto make = [&](FileResult& result, FileOutcome& outcome) {
+    const std::string& file = plan.files()[result.file];
+    if (!result.failure.empty()) throw TaskError(result.failure);
+    std::vector<Variable> bound = variables;
+    for (std::size_t i = 0; i < bound.size(); ++i) {
+      const Object& record = i < result.records.size() ? result.records[i] : Object();
+      bound[i].info = decode_dataset(record.at(0));
+      bound[i].all_fill = record.at(1).as_bool();
+      const hdf5::DatasetRef& ref = bound[i].input->dataset;
+      bound[i].selection = hdf5::resolve(ref.selection, bound[i].info.shape, ref.file.value_or(file) + ":" + ref.path);
     }
-    outputs[result.file].reset();  // removes what is not complete
-    ++state.progress.files_done;
-    state.show_progress();
+    for (auto& each : MapOne(request, formulas, kernel, std::move(bound), file).run(state, plan.output(result.file))) {
+      outcome.output = each.output;
+      outcome.datasets.push_back(each.dataset);
+      outcome.notes.insert(outcome.notes.end(), each.notes.begin(), each.notes.end());
+      report.results.push_back(std::move(each));
+    }
+  };
+  const auto take = [&](FileResult result) {
+    ledger.file(plan.number(result.file), result.seconds, [&](FileOutcome& outcome) { make(result, outcome); });
+    plan.end(result.file);
+  };
+  ledger.run([&] {
+    plan.skip_finished(ledger);
+    for_each_file(state, plan.files(), &look_at, reinterpret_cast<const std::byte*>(argument), take,
+                  [&](std::size_t i) { plan.begin(i); });
   });
-  state.show_progress(true);
   return report;
 }
 

@@ -10,7 +10,7 @@
 
 #include "encoding.hpp"
 #include "output_job.hpp"
-#include "output_path.hpp"
+#include "output_plan.hpp"
 #include "reduce_file.hpp"
 #include "reduce_histogram.hpp"
 #include "reduce_large.hpp"
@@ -189,16 +189,6 @@ void check_request(const ReduceRequest& request) {
   }
 }
 
-std::vector<std::unique_ptr<PendingOutput>> open_outputs(const ReduceRequest& request) {
-  std::vector<std::unique_ptr<PendingOutput>> outputs;
-  if (request.output.empty()) return outputs;
-  for (auto& path : plan_outputs(request.output, request.files, request.files)) {
-    outputs.push_back(
-        std::make_unique<PendingOutput>(std::move(path), request.existing == MapRequest::Existing::overwrite));
-  }
-  return outputs;
-}
-
 ReduceArgument argument_of(const ReduceRequest& request, const Session::State& state) {
   ReduceArgument argument;
   argument.operation = request.operation;
@@ -271,25 +261,40 @@ std::string ReduceOperation::name() const {
 ReduceReport reduce(Session& session, const ReduceRequest& request) {
   Session::State& state = session.state();
   check_request(request);
-  auto outputs = open_outputs(request);
+  const bool in_file = !request.output.empty();
+  std::optional<OutputPlan> plan;
+  if (in_file) {
+    plan.emplace(state, request.files,
+                 OutputWish{request.output, {}, request.existing, request.resume, false, request_text(request)});
+  }
+  const std::vector<std::string>& files = in_file ? plan->files() : request.files;
   ReduceReport report;
   ArenaWriter memory(*state.arena, sizeof(ReduceArgument) + target_bytes(request.datasets));
   auto* const argument = memory.add<ReduceArgument>(1);
   *argument = argument_of(request, state);
   argument->targets = add_targets(memory, request.datasets);
-  state.progress.files += request.files.size();
-  for_each_file(
-      state, request.files, &reduce_file, reinterpret_cast<const std::byte*>(argument), [&](FileResult result) {
-        const std::size_t file = result.file;
-        take_targets(result, request.files[file], request.datasets, report.failures, [&](const TargetRecord& target) {
-          TargetResult made(state, request, *argument, target);
-          report.results.push_back(outputs.empty() ? made.in_memory() : made.in_file(*outputs[file]));
-        });
-        if (!outputs.empty()) outputs[file].reset();  // removes what is not complete
-        ++state.progress.files_done;
-        state.show_progress();
-      });
-  state.show_progress(true);
+  FileLedger ledger(state, request.files, report.failures);
+  const auto make = [&](FileResult& result, FileOutcome& outcome) {
+    take_targets(result, files[result.file], request.datasets, report.failures, [&](const TargetRecord& target) {
+      TargetResult made(state, request, *argument, target);
+      report.results.push_back(in_file ? made.in_file(plan->output(result.file)) : made.in_memory());
+      const ReduceResult& last = report.results.back();
+      outcome.output = last.output;
+      outcome.datasets.push_back(in_file ? request.to : last.dataset);
+      outcome.notes.insert(outcome.notes.end(), last.notes.begin(), last.notes.end());
+    });
+  };
+  const auto take = [&](FileResult result) {
+    const std::size_t number = in_file ? plan->number(result.file) : result.file;
+    ledger.file(number, result.seconds, [&](FileOutcome& outcome) { make(result, outcome); });
+    if (in_file) plan->end(result.file);
+  };
+  ledger.run([&] {
+    if (in_file) plan->skip_finished(ledger);
+    for_each_file(state, files, &reduce_file, reinterpret_cast<const std::byte*>(argument), take, [&](std::size_t i) {
+      if (in_file) plan->begin(i);
+    });
+  });
   return report;
 }
 

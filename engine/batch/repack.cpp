@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "encoding.hpp"
-#include "output_path.hpp"
+#include "output_plan.hpp"
 #include "repack_plan.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/hdf5/codec.hpp"
@@ -156,29 +156,22 @@ class RepackOne {
 RepackReport Session::repack(const RepackRequest& request) {
   State& state = *state_;
   RepackReport report;
-  std::vector<std::unique_ptr<PendingOutput>> outputs;
-  for (auto& path : plan_outputs(request.output, request.files, request.files)) {
-    outputs.push_back(
-        std::make_unique<PendingOutput>(std::move(path), request.existing == MapRequest::Existing::overwrite));
-  }
-  state.progress.files += request.files.size();
-  for (std::size_t i = 0; i < request.files.size(); ++i) {
-    const std::string& file = request.files[i];
-    try {
-      state.check_interrupt();
-      report.results.push_back(RepackOne(state, request, file, *outputs[i]).run());
-    } catch (const Cancelled&) {
-      throw;
-    } catch (const TaskError& error) {
-      report.failures.push_back(make_failure(file, "", error.what()));
-    } catch (const Error& error) {
-      report.failures.push_back(make_failure(file, "", error.what()));
+  OutputPlan plan(state, request.files,
+                  {request.output, {}, request.existing, request.resume, false, request_text(request)});
+  FileLedger ledger(state, request.files, report.failures);
+  ledger.run([&] {
+    plan.skip_finished(ledger);
+    for (std::size_t i = 0; i < plan.files().size(); ++i) {
+      ledger.file(plan.number(i), 0, [&](FileOutcome& outcome) {
+        state.check_interrupt();
+        plan.begin(i);
+        report.results.push_back(RepackOne(state, request, plan.files()[i], plan.output(i)).run());
+        outcome.output = report.results.back().output;
+        outcome.notes = report.results.back().notes;
+      });
+      plan.end(i);
     }
-    outputs[i].reset();  // removes what is not complete
-    ++state.progress.files_done;
-    state.show_progress();
-  }
-  state.show_progress(true);
+  });
   return report;
 }
 

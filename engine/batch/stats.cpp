@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "encoding.hpp"
+#include "file_ledger.hpp"
 #include "runrig/sync/error.hpp"
 #include "summary.hpp"
 #include "targets.hpp"
@@ -78,15 +79,19 @@ StatsReport Session::stats(const StatsRequest& request) {
   auto* argument = memory.add<Argument>(1);
   *argument = {add_targets(memory, request.datasets), state.options.force_library, state.memory_bytes,
                &state.bytes_done()};
-  state.progress.files += request.files.size();
-  for_each_file(
-      state, request.files, &summarize_file, reinterpret_cast<const std::byte*>(argument), [&](FileResult result) {
-        take_targets(result, request.files[result.file], request.datasets, report.failures,
-                     [&](const TargetRecord& target) { report.results.push_back(statistics_of(state, target)); });
-        ++state.progress.files_done;
-        state.show_progress();
-      });
-  state.show_progress(true);
+  FileLedger ledger(state, request.files, report.failures);
+  const auto take = [&](FileResult result) {
+    ledger.file(result.file, result.seconds, [&](FileOutcome& outcome) {
+      take_targets(result, request.files[result.file], request.datasets, report.failures,
+                   [&](const TargetRecord& target) {
+                     report.results.push_back(statistics_of(state, target));
+                     outcome.datasets.push_back(target.name);
+                   });
+    });
+  };
+  ledger.run([&] {
+    for_each_file(state, request.files, &summarize_file, reinterpret_cast<const std::byte*>(argument), take);
+  });
   return report;
 }
 

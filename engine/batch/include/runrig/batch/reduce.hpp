@@ -43,6 +43,7 @@ struct ReduceRequest {
   std::string output;
   std::string to = "/result";
   MapRequest::Existing existing = MapRequest::Existing::refuse;
+  bool resume = false;  // as MapRequest has it
 };
 
 struct ReduceResult {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runrig/batch/outcome.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/statistics.hpp"
 #include "runrig/hdf5/file.hpp"
@@ -20,9 +21,11 @@ namespace runrig::batch {
 /// How far long work has come. Bytes are those of the arrays in memory, not of the file.
 struct Progress {
   std::uint64_t files_done = 0;
+  std::uint64_t files_skipped = 0;  // of these: their outputs are up to date
   std::uint64_t files = 0;
   std::uint64_t bytes_done = 0;
-  std::uint64_t bytes = 0;  // as far as known: grows while files are being looked at
+  std::uint64_t bytes = 0;        // as far as known: of files_known files
+  std::uint64_t files_known = 0;  // those skipped are not among them
 };
 
 struct Options {
@@ -33,15 +36,13 @@ struct Options {
   bool force_library = false;                    // read everything through H5Dread: the same values, only slower
   /// Called from the thread that runs the work, at most ten times a second and at the end.
   std::function<void(const Progress&)> on_progress;
+  /// Called once for each input file of a call when its end is known, from the thread that runs the work; also for
+  /// those that a call leaves undone when it throws.
+  std::function<void(const FileOutcome&)> on_file;
+  /// Files that no output may be, beside the inputs: such as one to which the caller writes.
+  std::vector<std::string> reserved_files;
   /// Asked a few times a second; true ends the work with Cancelled, after its temporary files were removed.
   std::function<bool()> interrupted;
-};
-
-/// One input that failed: the others are still done. `dataset` is empty where the whole file is concerned.
-struct Failure {
-  std::string file;
-  std::string dataset;
-  std::string error;  // one line
 };
 
 struct FileListing {
@@ -99,6 +100,10 @@ struct MapRequest {
   hdf5::StorageOptions storage{};  // of every output
   bool provenance = true;          // attributes say what each output was made of: runrig_input, runrig_dataset, ...
   enum class Existing { refuse, overwrite } existing = Existing::refuse;
+  /// Outputs that this very request made, of the same files as they are now, are up to date and not made again. Those
+  /// that it made of files that have changed since, or in another version, are replaced. All others that exist are
+  /// treated as `existing` says.
+  bool resume = false;
 };
 struct MapResult {
   std::string file;
@@ -121,6 +126,7 @@ struct RepackRequest {
   std::string output;                 // a file, or a template: {stem} {name} {ext} {dir}
   hdf5::StorageOptions storage{};     // as it is where nothing is said
   MapRequest::Existing existing = MapRequest::Existing::refuse;
+  bool resume = false;  // as MapRequest has it
 };
 struct RepackResult {
   std::string file;
@@ -158,7 +164,8 @@ class Session {
   [[nodiscard]] StatsReport stats(const StatsRequest& request);
   /// Computes expressions element by element and writes one output file for each input file. Wrong use (a syntax
   /// error, an unknown name, two inputs for one output, an output that is an input or exists) throws Error before
-  /// any work; what fails for one file is a Failure. An output is there under its name only when complete.
+  /// any work; what fails for one file is a Failure, as is an input that changes while it is read. An output is there
+  /// under its name only when complete.
   [[nodiscard]] MapReport map(const MapRequest& request);
   /// Copies whole files: groups, links, attributes, named types and datasets, in the order of their creation; the
   /// workers encode the chunks of what is to be stored in another way. Errors and outputs as for map().

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace runrig::batch {
+
+/// SHA-256 (FIPS 180-4) of a text, as 64 hexadecimal digits. For texts of some kilobytes: it is not tuned.
+[[nodiscard]] std::string sha256_hex(std::string_view text);
+
+}  // namespace runrig::batch
