@@ -10,7 +10,6 @@
 #include <iostream>
 
 #include "interrupt.hpp"
-#include "progress_bar.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/hdf5/codec.hpp"
 
@@ -25,7 +24,11 @@ void CommonOptions::add_to(CLI::App& command, bool with_files) {
   command.add_option("--workers", workers, "worker processes (default: one for each usable CPU)")->type_name("N");
   command.add_option("--memory", memory, "memory for arrays, as 512M or 4G (default: a quarter of what there is)")
       ->type_name("SIZE");
-  command.add_option("--progress", progress, "auto (on a terminal), always or never")->type_name("WHEN");
+  command.add_option("--progress", progress, "auto (on a terminal), always, never, or json: lines for programs")
+      ->type_name("WHEN");
+  if (with_files) {
+    command.add_option("--report", report, "write what became of each file, as JSON, at the end")->type_name("F.json");
+  }
   command.add_option("--stall", stall_seconds, "CPU seconds the HDF5 library may spin on one read (default 5)")
       ->type_name("S");
   command.add_option("--log-level", log_level, "debug, info, warn, error or off")->type_name("L");
@@ -55,8 +58,8 @@ void CommonOptions::settle() {
     }
   }
   if (files.empty()) throw UsageError("no input files; name some, or use --files-from LIST");
-  if (progress != "auto" && progress != "always" && progress != "never") {
-    throw UsageError("--progress '" + progress + "': use auto, always or never");
+  if (progress != "auto" && progress != "always" && progress != "never" && progress != "json") {
+    throw UsageError("--progress '" + progress + "': use auto, always or never, or json");
   }
 }
 
@@ -72,11 +75,23 @@ batch::Options CommonOptions::engine() const {
   options.cpu_stall = std::chrono::milliseconds(static_cast<long long>(std::ceil(stall_seconds * 1000)));
   options.force_library = force_library;
   options.interrupted = [] { return interrupt_count() > 0; };
-  if (ProgressBar::wanted(progress)) {
-    options.on_progress = [bar = std::make_shared<ProgressBar>()](const batch::Progress& now) { bar->show(now); };
-  }
   SPDLOG_INFO("CPUs: {}; memory: {} MiB", explain_cpu_count(), usable_memory_bytes() >> 20);
   return options;
+}
+
+void OutputOptions::add_to(CLI::App& command, bool required) {
+  command
+      .add_option("-o,--output", output,
+                  "a file; for several inputs a template: out/{stem}.h5 ({stem} {name} {ext} {dir})")
+      ->required(required)
+      ->type_name("OUT");
+  command.add_flag("--overwrite", overwrite, "replace outputs that exist");
+  command.add_flag("--resume", resume,
+                   "leave what an earlier run made of the same; redo what is missing or has changed");
+}
+
+void OutputOptions::settle() const {
+  if (output.empty() && resume) throw UsageError("--resume: name an output with -o");
 }
 
 std::size_t parse_size(std::string_view text, std::string_view option) {

@@ -28,6 +28,7 @@ struct CommonOptions {
   std::string progress = "auto";
   std::string log_level = "warn";
   std::string files_from;
+  std::string report;
   double stall_seconds = 5;
   bool force_library = false;
   std::vector<std::string> files;
@@ -39,6 +40,24 @@ struct CommonOptions {
   void settle();
   /// For the engine; throws UsageError for sizes and numbers that make no sense.
   [[nodiscard]] batch::Options engine() const;
+};
+
+/// What every command that writes a file for each input understands.
+struct OutputOptions {
+  std::string output;
+  bool overwrite = false;
+  bool resume = false;
+
+  void add_to(CLI::App& command, bool required);
+  /// Throws UsageError for options that make no sense without an output.
+  void settle() const;
+  /// Fills in what each request has of them.
+  template <class Request>
+  void apply(Request& request) const {
+    request.output = output;
+    if (overwrite) request.existing = batch::MapRequest::Existing::overwrite;
+    request.resume = resume;
+  }
 };
 
 /// "512M", "1.5GiB", "100000": bytes, with K, M, G, T as powers of 1024. Throws UsageError that names

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "run.hpp"
 #include "text.hpp"
 
 namespace runrig::cli {
@@ -126,10 +127,9 @@ std::string json_object(const hdf5::ObjectInfo& object) {
   return text + "]}";
 }
 
-int run(CommonOptions& common, bool json) {
+int run(CommonOptions& common, bool json, Run& run) {
   common.settle();
-  batch::Session session(common.engine());
-  const auto report = session.info(common.files);
+  const auto report = run.work([&](batch::Session& session) { return session.info(common.files); });
   if (json) {
     std::string files;
     for (const auto& listing : report.files) {
@@ -157,7 +157,9 @@ void add_info(CLI::App& app, int& exit_code) {
   common->add_to(*command);
   command->add_flag("--json", *json, "print JSON");
   command->footer("Example:\n  runrig info data/month-1.h5");
-  command->callback([common, json, &exit_code] { exit_code = run(*common, *json); });
+  command->callback([common, json, &exit_code] {
+    exit_code = Run::of("info", *common, [&](Run& each) { return run(*common, *json, each); });
+  });
 }
 
 }  // namespace runrig::cli

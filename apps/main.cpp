@@ -4,63 +4,36 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <new>
 
 #include "common.hpp"
+#include "errors.hpp"
 #include "interrupt.hpp"
-#include "runrig/engine/expression.hpp"
+#include "run_report.hpp"
 #include "runrig/sync/error.hpp"
-#include "text.hpp"
 #include "version.hpp"
 
 namespace runrig::cli {
 namespace {
 
-void print_error(std::string_view text) {
-  std::fflush(stdout);
-  fmt::print(stderr, "runrig: {}\n", printable(text));
-}
-
-// What was asked for cannot be: the words of FormatError and ExpressionError are about the command line where they get
-// this far, since what is wrong with an input file is part of a report.
 int run(CLI::App& app, int argc, char** argv, const int& exit_code) {
-  try {
-    // CLI11 would only say that a command is missing.
-    const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
-    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
-      throw UsageError("there is no command '" + std::string(argv[1]) + "' (runrig --help lists them)");
+  const End end = run_guarded([&] {
+    try {
+      // CLI11 would only say that a command is missing.
+      const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
+      if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
+        throw UsageError("there is no command '" + std::string(argv[1]) + "' (runrig --help lists them)");
+      }
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+      throw UsageError(std::string(error.what()) + " (runrig --help shows how)");
     }
-    app.parse(argc, argv);
     std::fflush(stdout);
     if (std::ferror(stdout) != 0) throw Error(std::errc::io_error, "write to", "standard output");
     return exit_code;
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    print_error(std::string(error.what()) + " (runrig --help shows how)");
-    return exit_usage;
-  } catch (const UsageError& error) {
-    print_error(error.what());
-    return exit_usage;
-  } catch (const ExpressionError& error) {
-    print_error(error.what());
-    return exit_usage;
-  } catch (const Cancelled&) {
-    print_error("interrupted");
-    return exit_interrupted;
-  } catch (const FormatError& error) {
-    print_error(error.what());
-    return exit_usage;
-  } catch (const Error& error) {
-    print_error(error.what());
-    const bool usage = error.code() == std::errc::invalid_argument || error.code() == std::errc::file_exists;
-    return usage ? exit_usage : exit_failed;
-  } catch (const std::bad_alloc&) {
-    print_error("out of memory");
-    return exit_failed;
-  } catch (const std::exception& error) {
-    print_error(error.what());
-    return exit_failed;
-  }
+  });
+  if (!end.error.empty()) print_error(end.error);
+  return end.exit_code;
 }
 
 }  // namespace
@@ -91,6 +64,7 @@ int main(int argc, char** argv) {
       "  runrig bench transfer --max-size 64M\n"
       "Each command has its own help: runrig map --help. Exit codes: 0 done; 1 some input failed;\n"
       "2 wrong usage; 130 interrupted.");
+  keep_arguments(argc, argv);
   watch_interrupts();
   // A reader that closed our output early ends us as it would any tool, with the pipe's error, not a signal.
   ::signal(SIGPIPE, SIG_IGN);

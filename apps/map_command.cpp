@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "run.hpp"
 #include "runrig/engine/expression.hpp"
 #include "text.hpp"
 
@@ -15,14 +16,13 @@ struct MapOptions {
   CommonOptions common;
   std::vector<std::string> inputs;
   std::string expression;
-  std::string output;
+  OutputOptions output;
   std::vector<std::string> to;
   std::string dtype;
   std::string filter;
   std::string chunk;
   std::string kernel;
   std::string parameter;
-  bool overwrite = false;
   bool no_provenance = false;
 };
 
@@ -86,7 +86,7 @@ void set_outputs(MapOptions& options, batch::MapRequest& request) {
   }
 }
 
-int run(MapOptions& options) {
+int run(MapOptions& options, Run& run) {
   batch::MapRequest request;
   if (!options.parameter.empty() && options.kernel.empty()) throw UsageError("--parameter: it is for a --kernel");
   options.kernel.empty() ? set_outputs(options, request) : set_kernel(options, request);
@@ -96,13 +96,12 @@ int run(MapOptions& options) {
     auto named = hdf5::parse_named_dataset_ref(each);
     request.inputs.push_back({std::move(named.name), std::move(named.dataset)});
   }
-  request.output = options.output;
+  options.output.apply(request);
   if (!options.dtype.empty()) request.dtype = dtype_option(options.dtype);
   request.storage = parse_storage(options.filter, options.chunk);
   request.provenance = !options.no_provenance;
-  if (options.overwrite) request.existing = batch::MapRequest::Existing::overwrite;
-  batch::Session session(options.common.engine());
-  const auto report = session.map(request);
+  const auto report = run.work([&](batch::Session& session) { return session.map(request); });
+  run.print_skipped();
   for (const auto& each : report.results) {
     fmt::print("{}:{}  {} {}  {}\n", printable(each.output), printable(each.dataset), to_string(each.shape), each.dtype,
                size_text(each.output_bytes));
@@ -127,11 +126,7 @@ void add_map(CLI::App& app, int& exit_code) {
       ->required()
       ->type_name("NAME=DATASET[SEL]")
       ->allow_extra_args(false);
-  command
-      ->add_option("-o,--output", options->output,
-                   "a file; for several inputs a template: out/{stem}.h5 ({stem} {name} {ext} {dir})")
-      ->required()
-      ->type_name("OUT");
+  options->output.add_to(*command, true);
   command
       ->add_option(
           "--to", options->to,
@@ -147,7 +142,6 @@ void add_map(CLI::App& app, int& exit_code) {
       ->type_name("T");
   add_storage_options(*command, options->filter, options->chunk);
   command->add_flag("--no-provenance", options->no_provenance, "without attributes that say what it was made of");
-  command->add_flag("--overwrite", options->overwrite, "replace outputs that exist");
   std::string functions = "Functions:";
   std::size_t column = functions.size();
   for (const auto name : Expression::function_names()) {
@@ -164,7 +158,9 @@ void add_map(CLI::App& app, int& exit_code) {
       functions +
       "\nTypes are NumPy 2's: float32 stays float32. The output keeps chunking, filters, attributes and scales.\n"
       "Example:\n  runrig map 'sqrt(u*u + v*v)' data/month-1.h5 -i u=/wind/u -i v=/wind/v -o speed.h5 --to /speed");
-  command->callback([options, &exit_code] { exit_code = run(*options); });
+  command->callback([options, &exit_code] {
+    exit_code = Run::of("map", options->common, [&](Run& each) { return run(*options, each); });
+  });
 }
 
 }  // namespace runrig::cli

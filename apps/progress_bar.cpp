@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "progress_estimate.hpp"
 #include "text.hpp"
 
 namespace runrig::cli {
@@ -25,20 +26,16 @@ std::string time_text(double seconds) {
 }
 
 std::string line_for(const batch::Progress& now, double seconds) {
-  const double part =
-      now.bytes > 0 ? std::min(1.0, static_cast<double>(now.bytes_done) / static_cast<double>(now.bytes)) : 0;
+  const ProgressEstimate rest = estimate(now, seconds);
   std::string line;
   if (now.files > 1) line += fmt::format("{}/{} files  ", now.files_done, now.files);
   constexpr int cells = 20;
-  const int full = static_cast<int>(part * cells);
+  const int full = static_cast<int>(rest.part * cells);
   line += fmt::format("[{}{}] {:3.0f}%  {} of {}", std::string(static_cast<std::size_t>(full), '#'),
-                      std::string(static_cast<std::size_t>(cells - full), '.'), part * 100, size_text(now.bytes_done),
-                      size_text(now.bytes));
-  if (now.bytes_done > 0) {
-    const double rate = static_cast<double>(now.bytes_done) / seconds;
-    line += fmt::format("  {}/s  {} left", size_text(static_cast<std::uint64_t>(rate)),
-                        time_text(static_cast<double>(now.bytes - std::min(now.bytes, now.bytes_done)) / rate));
-  }
+                      std::string(static_cast<std::size_t>(cells - full), '.'), rest.part * 100,
+                      size_text(now.bytes_done), size_text(now.bytes));
+  if (now.bytes_done > 0) line += fmt::format("  {}/s", size_text(static_cast<std::uint64_t>(rest.bytes_per_second)));
+  if (rest.seconds_left) line += fmt::format("  {} left", time_text(*rest.seconds_left));
   return line;
 }
 

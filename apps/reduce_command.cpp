@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "run.hpp"
 #include "runrig/batch/reduce.hpp"
 #include "text.hpp"
 
@@ -23,10 +24,9 @@ struct ReduceOptions {
   std::vector<std::string> datasets;
   std::string axes;
   std::string range;
-  std::string output;
+  OutputOptions output;
   std::string to = "/result";
   bool skip_nan = false;
-  bool overwrite = false;
   bool json = false;
 };
 
@@ -159,9 +159,10 @@ void print_histograms(const std::vector<batch::ReduceResult>& results, bool one_
   }
 }
 
-void print_results(const std::vector<batch::ReduceResult>& results, const ReduceOptions& options) {
+void print_results(const std::vector<batch::ReduceResult>& results, const ReduceOptions& options, const Run& run) {
   const bool one_file = options.common.files.size() == 1;
-  if (!options.output.empty()) {
+  if (!options.output.output.empty()) {
+    run.print_skipped();
     for (const auto& each : results) {
       fmt::print("{}:{}  {} {}  {}\n", printable(each.output), printable(options.to), to_string(each.result_shape),
                  dtype_string(each.result_dtype), size_text(each.output_bytes));
@@ -197,23 +198,22 @@ batch::ReduceRequest request_of(const ReduceOptions& options) {
   }
   if (histogram && request.axes) throw UsageError("--axis '" + options.axes + "': a histogram is of all elements");
   request.max_elements = options.json ? most_in_json : most_shown;
-  if (options.output.empty()) return request;
-  request.output = options.output;
-  if (request.datasets.size() != 1) throw UsageError("-o '" + options.output + "': name one dataset with -d");
+  if (options.output.output.empty()) return request;
+  options.output.apply(request);
+  if (request.datasets.size() != 1) throw UsageError("-o '" + options.output.output + "': name one dataset with -d");
   const auto to = hdf5::parse_dataset_ref(options.to);
   if (to.file || to.selection) {
     throw UsageError("--to '" + options.to + "': give the path of a dataset, as /group/name");
   }
   request.to = to.path;
-  if (options.overwrite) request.existing = batch::MapRequest::Existing::overwrite;
   return request;
 }
 
-int run(ReduceOptions& options) {
+int run(ReduceOptions& options, Run& run) {
   options.common.settle();
+  options.output.settle();
   const batch::ReduceRequest request = request_of(options);
-  batch::Session session(options.common.engine());
-  const auto report = batch::reduce(session, request);
+  const auto report = run.work([&](batch::Session& session) { return batch::reduce(session, request); });
   if (options.json) {
     std::string results;
     for (const auto& each : report.results) {
@@ -221,9 +221,9 @@ int run(ReduceOptions& options) {
     }
     fmt::print("{{\"results\":[{}],\"errors\":{}}}\n", results, json_failures(report.failures));
   } else {
-    print_results(report.results, options);
+    print_results(report.results, options, run);
   }
-  if (report.results.empty() && report.failures.empty()) SPDLOG_WARN("no numeric datasets");
+  if (report.results.empty() && report.failures.empty() && run.skipped() == 0) SPDLOG_WARN("no numeric datasets");
   print_failures(report.failures);
   return report.failures.empty() ? exit_ok : exit_failed;
 }
@@ -249,17 +249,16 @@ void add_reduce(CLI::App& app, int& exit_code) {
   command->add_option("--range", options->range, "where a histogram begins and ends (default: at min and max)")
       ->type_name("A,B");
   command->add_flag("--skip-nan", options->skip_nan, "leave NaNs out (default: a NaN makes the result NaN)");
-  command
-      ->add_option("-o,--output", options->output, "a file, or a template: out/{stem}.h5 ({stem} {name} {ext} {dir})")
-      ->type_name("OUT");
+  options->output.add_to(*command, false);
   command->add_option("--to", options->to, "the dataset to write (default /result)")->type_name("DATASET");
-  command->add_flag("--overwrite", options->overwrite, "replace outputs that exist");
   command->add_flag("--json", options->json, "print JSON, numbers with all their digits");
   command->footer(
       "Names, types and shapes of results are NumPy's; count is of elements that are not NaN. The same bits for any\n"
       "number of workers. An output keeps chunks, filters, attributes and scales of the axes that are left.\n"
       "Example:\n  runrig reduce mean data/month-1.h5 -d /wind/u --axis 0 -o mean.h5 --to /wind/u");
-  command->callback([options, &exit_code] { exit_code = run(*options); });
+  command->callback([options, &exit_code] {
+    exit_code = Run::of("reduce", options->common, [&](Run& each) { return run(*options, each); });
+  });
 }
 
 }  // namespace runrig::cli

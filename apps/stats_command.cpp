@@ -6,6 +6,7 @@
 #include <set>
 
 #include "common.hpp"
+#include "run.hpp"
 #include "runrig/sync/error.hpp"
 #include "text.hpp"
 
@@ -61,7 +62,7 @@ void warn_of_nothing(const std::vector<std::string>& files, const batch::StatsRe
   }
 }
 
-int run(CommonOptions& common, const std::vector<std::string>& names, bool json) {
+int run(CommonOptions& common, const std::vector<std::string>& names, bool json, Run& run) {
   common.settle();
   batch::StatsRequest request;
   request.files = common.files;
@@ -69,8 +70,7 @@ int run(CommonOptions& common, const std::vector<std::string>& names, bool json)
     request.datasets.push_back(hdf5::parse_dataset_ref(each));
     if (request.datasets.back().file) throw UsageError("-d '" + each + "': name the file as an argument of its own");
   }
-  batch::Session session(common.engine());
-  const auto report = session.stats(request);
+  const auto report = run.work([&](batch::Session& session) { return session.stats(request); });
   if (json) {
     std::string results;
     for (const auto& each : report.results) results += (results.empty() ? "" : ",\n") + json_result(each);
@@ -100,7 +100,9 @@ void add_stats(CLI::App& app, int& exit_code) {
       "\"'a[0]'[1:2]\".\n"
       "NaNs are counted and left out of the rest; std is of the population. count has the NaNs in it.\n"
       "Example:\n  runrig stats data/month-1.h5 -d '/wind/u[0:10, :, ::2]'");
-  command->callback([common, json, names, &exit_code] { exit_code = run(*common, *names, *json); });
+  command->callback([common, json, names, &exit_code] {
+    exit_code = Run::of("stats", *common, [&](Run& each) { return run(*common, *names, *json, each); });
+  });
 }
 
 }  // namespace runrig::cli

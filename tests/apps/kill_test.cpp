@@ -11,6 +11,7 @@
 
 #include "big_file.hpp"
 #include "command.hpp"
+#include "running.hpp"
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/killpoint.hpp"
 
@@ -19,83 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-
-// pid -> (parent, name) of every process.
-std::map<int, std::pair<int, std::string>> all_processes() {
-  std::map<int, std::pair<int, std::string>> found;
-  for (const auto& each : fs::directory_iterator("/proc")) {
-    const std::string name = each.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(each.path() / "stat");
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
-    const auto open = text.find('(');
-    const auto close = text.rfind(')');
-    if (open == std::string::npos || close == std::string::npos || close + 4 > text.size()) continue;
-    if (text[close + 2] == 'Z') continue;
-    found[std::stoi(name)] = {std::atoi(text.c_str() + close + 4), text.substr(open + 1, close - open - 1)};
-  }
-  return found;
-}
-
-// The living descendants of `root`, and their names.
-std::map<int, std::string> descendants(int root) {
-  const auto all = all_processes();
-  std::set<int> family{root};
-  for (bool grown = true; grown;) {
-    grown = false;
-    for (const auto& [pid, parent_and_name] : all) {
-      if (family.contains(parent_and_name.first)) grown = family.insert(pid).second || grown;
-    }
-  }
-  std::map<int, std::string> result;
-  for (const int pid : family) {
-    if (pid != root && all.contains(pid)) result[pid] = all.at(pid).second;
-  }
-  return result;
-}
-
-// The command, running in a process group of its own.
-class Running {
- public:
-  explicit Running(std::vector<std::string> arguments, const std::string& environment = {}) {
-    arguments.insert(arguments.begin(), runrig_command());
-    std::vector<char*> argv;
-    for (auto& each : arguments) argv.push_back(each.data());
-    argv.push_back(nullptr);
-    std::string variable = environment;
-    pid_ = check_errno(::fork(), "fork", "runrig");
-    if (pid_ == 0) {
-      ::setpgid(0, 0);
-      if (!variable.empty()) ::putenv(variable.data());
-      if (::freopen("/dev/null", "w", stdout) == nullptr) ::_exit(126);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
-    ::setpgid(pid_, pid_);
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-  ~Running() {
-    if (pid_ > 0) {
-      ::kill(-pid_, SIGKILL);
-      ::waitpid(pid_, nullptr, 0);
-    }
-  }
-  [[nodiscard]] int pid() const { return pid_; }
-  // Exit code, or minus the signal.
-  int join(milliseconds limit = std::chrono::seconds(60)) {
-    int status = 0;
-    if (!eventually([&] { return ::waitpid(pid_, &status, WNOHANG) == pid_; }, limit)) {
-      ADD_FAILURE() << "runrig hangs";
-      return -999;
-    }
-    pid_ = -1;
-    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-  }
-
- private:
-  int pid_ = -1;
-};
 
 class KillTest : public ::testing::Test {
  protected:
@@ -189,10 +113,11 @@ TEST_F(KillTest, AfterTheWholeGroupIsKilledNothingPartialIsThereAndTheNextStartC
 
 TEST_F(KillTest, KilledAtEachPointOfTheOutputPathTheFileIsAbsentOrComplete) {
   if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  for (const std::string point : {"batch.map.tile_evaluated", "batch.map.tile_done", "batch.map.created",
-                                  "batch.map.chunk_placed", "batch.map.closing", "output.synced", "output.renamed"}) {
+  for (const std::string point :
+       {"batch.map.tile_evaluated", "batch.map.tile_done", "batch.map.created", "batch.map.chunk_placed",
+        "batch.map.closing", "output.sealed", "output.synced", "output.former_kept", "output.renamed"}) {
     for (const int nth : {1, 7}) {
-      Running command(map_arguments(), "RUNRIG_KILLPOINT=" + point + ":" + std::to_string(nth));
+      Running command(map_arguments(), {"RUNRIG_KILLPOINT=" + point + ":" + std::to_string(nth)});
       const int code = command.join();
       // In a worker the kill repeats in its successors, until the slice or the output is given up; in the parent it is
       // the end.
@@ -216,9 +141,10 @@ TEST_F(KillTest, KilledAtEachPointOfARepackTheFileIsAbsentOrComplete) {
   const std::vector<std::string> arguments{
       "repack", input, "-o", output().string(), "--filter", "shuffle,deflate:fast", "--workers", "3"};
   const auto is_complete = [&] { return run_command({"h5diff", "-q", input, output().string()}).exit_code == 0; };
-  for (const std::string point : {"batch.repack.created", "batch.repack.tile_done", "batch.map.chunk_placed",
-                                  "batch.map.closing", "output.synced", "output.renamed"}) {
-    Running command(arguments, "RUNRIG_KILLPOINT=" + point + ":1");
+  for (const std::string point :
+       {"batch.repack.created", "batch.repack.tile_done", "batch.map.chunk_placed", "batch.map.closing",
+        "output.sealed", "output.synced", "output.former_kept", "output.renamed"}) {
+    Running command(arguments, {"RUNRIG_KILLPOINT=" + point + ":1"});
     const int code = command.join();
     EXPECT_NE(code, 0) << point << " was not reached";
     if (fs::exists(output())) {
