@@ -121,10 +121,10 @@ PendingOutput::~PendingOutput() {
 void PendingOutput::finish_file() {
   UniqueFd fd(
       check_errno(retry_on_eintr([&] { return ::open(temporary_path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC); }),
-                  "open", temporary_path_));
+                  "open to complete it", final_path_));
   if (seal_) {
     struct stat status {};
-    check_errno(::fstat(fd.get(), &status), "look at", temporary_path_);
+    check_errno(::fstat(fd.get(), &status), "look at", final_path_);
     write_all(fd.get(), seal_(static_cast<std::uint64_t>(status.st_size)), final_path_);
     RUNRIG_KILLPOINT("output.sealed");
   }

@@ -16,6 +16,17 @@ void abandon(Session::State& state) {
   }
 }
 
+// Messages speak of the output by the name that it was to have.
+TaskError with_final_name(const TaskError& error, const PendingOutput& output) {
+  std::string text = error.what();
+  const std::string& temporary = output.temporary_path();
+  for (auto at = text.find(temporary); at != std::string::npos; at = text.find(temporary, at)) {
+    text.replace(at, temporary.size(), output.final_path());
+    at += output.final_path().size();
+  }
+  return TaskError(text);
+}
+
 }  // namespace
 
 std::uint64_t next_plan_id() {
@@ -47,14 +58,14 @@ void retry_when_writer_dies(Session::State& state, PendingOutput& output, const 
   for (int attempt = 1;; ++attempt) {
     try {
       return write();
-    } catch (const WriterDied&) {
+    } catch (const WriterDied& error) {
       // Killed from outside, or by this very input; its file starts again from the beginning.
       abandon(state);
-      if (attempt == writer_attempts) throw;
+      if (attempt == writer_attempts) throw with_final_name(error, output);
       output.discard();
-    } catch (const TaskError&) {
+    } catch (const TaskError& error) {
       abandon(state);
-      throw;
+      throw with_final_name(error, output);
     }
   }
 }

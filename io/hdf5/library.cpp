@@ -8,10 +8,24 @@
 namespace runrig::hdf5::detail {
 namespace {
 
+using Reason = std::array<char, 5120>;  // the file's name may be in it
+
+// "file write failed: time = ..., filename = ..., errno = 28, error message = 'No space left on device', buf = ..." is
+// of interest at its beginning and in its message.
+std::string_view message_in(std::string_view reason, std::string_view& head) {
+  constexpr std::string_view mark = "error message = '";
+  const auto end = reason.find(": time = ");
+  const auto at = reason.rfind(mark);
+  if (end == std::string_view::npos || at == std::string_view::npos || at < end) return {};
+  head = reason.substr(0, end);
+  const std::string_view message = reason.substr(at + mark.size());
+  return message.substr(0, message.find('\''));
+}
+
 extern "C" herr_t keep_innermost(unsigned n, const H5E_error2_t* entry, void* text) {
   // Through a C library: nothing may be thrown here, and an allocation could. A fixed buffer, cut.
   if (n == 0 && entry->desc != nullptr) {
-    auto& reason = *static_cast<std::array<char, 512>*>(text);
+    auto& reason = *static_cast<Reason*>(text);
     const std::string_view description(entry->desc);
     const std::size_t length = description.copy(reason.data(), reason.size() - 1);
     reason[length] = '\0';
@@ -92,11 +106,14 @@ std::string printable(std::string_view text, std::size_t limit) {
 }
 
 std::string last_reason() {
-  std::array<char, 512> reason{};
+  Reason reason{};
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, &reason);
   H5Eclear2(H5E_DEFAULT);
   if (reason[0] == '\0') return "the HDF5 library gives no reason";
-  return "the HDF5 library says: " + printable(reason.data());
+  std::string_view head;
+  const std::string_view message = message_in(reason.data(), head);
+  if (!message.empty()) return "the HDF5 library says: " + printable(head) + ": " + printable(message);
+  return "the HDF5 library says: " + printable(std::string_view(reason.data()).substr(0, 511));
 }
 
 void fail(std::string_view attempted, std::string_view name) {

@@ -245,7 +245,7 @@ void OutputFile::close() {
   state_->datasets.clear();
   check(H5Fclose(state_->file.release()), "close", state_->path);
   check_errno(::fsync(state_->fd.get()), "sync", state_->path);
-  state_->fd.reset();
+  check_errno(::close(state_->fd.release()), "close", state_->path);
 }
 
 }  // namespace runrig::hdf5
