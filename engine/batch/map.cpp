@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "bound_expression.hpp"
 #include "encoding.hpp"
 #include "file_tasks.hpp"
 #include "output_job.hpp"
@@ -17,13 +18,11 @@ using pickle::Object;
 
 constexpr std::size_t max_provenance_bytes = 32 << 10;  // an attribute in a file of the oldest format holds 64 KiB
 
-// A variable of the expressions, as the request has it.
+// A variable of the expressions: as the request has it, and in the file at hand.
 struct Variable {
   const MapInput* input = nullptr;
-  hdf5::DatasetInfo info;  // of the file at hand
-  hdf5::Selection selection;
+  FileVariable here;
   bool all_fill = false;
-  [[nodiscard]] bool scalar() const { return selection.shape.rank() == 0; }
 };
 
 // The user's kernel, loaded once by a worker.
@@ -76,14 +75,17 @@ class MapOne {
   std::vector<MapResult> run(Session::State& state, PendingOutput& output) {
     std::vector<MapResult> results(formulas_.size());
     OutputRequest wanted;
-    programs_.reserve(formulas_.size());  // parts point at them
-    for (const Variable& each : variables_) wanted.variables.push_back(describe(each, state.memory_bytes));
-    if (kernel_) wanted.kernel = plan_kernel();
+    bound_.reserve(formulas_.size());  // parts point at them
+    if (kernel_) {
+      for (const Variable& each : variables_) wanted.variables.push_back(describe(each.here, state.memory_bytes));
+      wanted.kernel = plan_kernel();
+    }
     for (std::uint32_t i = 0; i < formulas_.size(); ++i) {
       wanted.parts.push_back(kernel_ ? plan_kernel_part(*wanted.kernel, i, results[i].notes)
-                                     : plan(formulas_[i], results[i].notes));
+                                     : plan(state, formulas_[i], results[i].notes, wanted.variables));
     }
-    wanted.action = "reading " + variables_[*wanted.parts[0].like].input->dataset.path;
+    const OutputPart& first = wanted.parts[0];
+    wanted.action = "reading " + wanted.variables[first.like.value_or(first.inputs[0])].dataset;
     // All notes on the file are told with its first dataset.
     for (auto& each : make_output(state, wanted, output)) results[0].notes.push_back(std::move(each));
     std::error_code ignored;
@@ -102,31 +104,46 @@ class MapOne {
   }
 
  private:
-  OutputPart plan(const Formula& formula, std::vector<std::string>& notes) {
-    const Program& program = programs_.emplace_back(formula.expression.bind(checked_types(formula)));
-    OutputPart part = part_like(formula, program.result(), notes);
+  // Adds what the formula is computed from to `all`, each dataset once.
+  OutputPart plan(Session::State& state, const Formula& formula, std::vector<std::string>& notes,
+                  std::vector<OutputVariable>& all) {
+    std::vector<const FileVariable*> own;
+    for (const std::uint32_t i : formula.inputs) own.push_back(&variables_[i].here);
+    const BoundExpression& bound = bound_.emplace_back(state, formula.expression, own);
+    const Program& program = bound.program();
+    OutputPart part;
     part.program = &program;
+    for (const OutputVariable& each : bound.inputs()) {
+      const auto same = std::ranges::find_if(all, [&](const OutputVariable& other) {
+        return each.memory == nullptr && other.memory == nullptr && other.file == each.file &&
+               other.dataset == each.dataset && same_selection(other.selection, each.selection);
+      });
+      part.inputs.push_back(static_cast<std::uint32_t>(same - all.begin()));
+      if (same == all.end()) all.push_back(each);
+    }
+    const auto like = like_variable(formula, bound);
+    if (like) {
+      part.like = place_of(variables_[*like].here, state, all);
+      part.spec = hdf5::output_like(variables_[*like].here.info, variables_[*like].here.selection, program.result(),
+                                    notes, request_.storage);
+    } else {
+      part.spec = hdf5::output_like(plain_info(program.result(), bound.shape()), hdf5::Selection::all(bound.shape()),
+                                    program.result(), notes, request_.storage);
+    }
+    part.dataset = formula.output->to;
     // Nothing was ever stored of the inputs: nor need it be of the output, if its fill value is what would be computed.
-    part.all_fill = part.spec.chunk.rank() > 0 &&
+    part.all_fill = part.spec.chunk.rank() > 0 && formula.expression.reductions().empty() &&
                     std::ranges::all_of(formula.inputs, [&](std::uint32_t i) { return variables_[i].all_fill; });
     if (part.all_fill) part.spec.fill = value_of_fill(formula, program);
-    return part;
-  }
-
-  OutputPart part_like(const Formula& formula, DType result, std::vector<std::string>& notes) const {
-    const Variable& like = variables_[like_variable(formula)];
-    OutputPart part;
-    part.inputs = formula.inputs;
-    part.spec = hdf5::output_like(like.info, like.selection, result, notes, request_.storage);
-    part.dataset = formula.output->to;
-    part.like = like_variable(formula);
     if (request_.provenance) part.attributes = provenance(formula);
     return part;
   }
 
   // Throws TaskError for inputs that the kernel cannot take.
   OutputKernel plan_kernel() const {
-    const std::vector<DType> given = checked_types(formulas_[0]);
+    (void)shaped_variable();
+    std::vector<DType> given;
+    for (const Variable& each : variables_) given.push_back(each.here.info.type.dtype);
     OutputKernel made{kernel_->kernel, {}, given, kernel_->signature.results(given, request_.dtype)};
     for (std::size_t i = 0; i < given.size(); ++i) {
       const std::string& name = variables_[i].input->name;
@@ -140,53 +157,70 @@ class MapOne {
   }
 
   OutputPart plan_kernel_part(const OutputKernel& kernel, std::uint32_t output, std::vector<std::string>& notes) const {
-    OutputPart part = part_like(formulas_[output], kernel.outputs[output], notes);
+    const std::uint32_t like = shaped_variable();
+    OutputPart part;
     part.kernel_output = output;
+    part.inputs = formulas_[output].inputs;
+    part.like = like;
+    part.spec = hdf5::output_like(variables_[like].here.info, variables_[like].here.selection, kernel.outputs[output],
+                                  notes, request_.storage);
+    part.dataset = formulas_[output].output->to;
+    if (request_.provenance) part.attributes = provenance(formulas_[output]);
     return part;
   }
 
-  // Throws TaskError if the shapes do not fit.
-  std::vector<DType> checked_types(const Formula& formula) const {
-    const Variable* shaped = nullptr;
-    std::vector<DType> types;
-    for (const std::uint32_t input : formula.inputs) {
-      const Variable& each = variables_[input];
-      types.push_back(each.info.type.dtype);
-      if (each.scalar()) continue;
-      if (shaped != nullptr && !(shaped->selection.shape == each.selection.shape)) {
-        throw TaskError("the shapes do not match: " + shaped->input->name + " is " +
-                        to_string(shaped->selection.shape) + ", " + each.input->name + " is " +
-                        to_string(each.selection.shape));
+  // Of a kernel, whose inputs have one shape or are single elements: the first that has the shape. Throws TaskError if
+  // the shapes do not fit.
+  std::uint32_t shaped_variable() const {
+    std::optional<std::uint32_t> shaped;
+    for (std::uint32_t i = 0; i < variables_.size(); ++i) {
+      const Shape& shape = variables_[i].here.selection.shape;
+      if (shape.rank() == 0) continue;
+      const std::uint32_t first = shaped.value_or(i);
+      if (!(variables_[first].here.selection.shape == shape)) {
+        throw TaskError("the shapes do not match: " + variables_[first].here.name + " is " +
+                        to_string(variables_[first].here.selection.shape) + ", " + variables_[i].here.name + " is " +
+                        to_string(shape));
       }
-      if (shaped == nullptr) shaped = &each;
+      shaped = first;
     }
-    return types;
+    return shaped.value_or(0);
   }
 
-  // The variable whose layout and attributes the output takes: the first input that gives the shape.
-  std::uint32_t like_variable(const Formula& formula) const {
+  static bool same_selection(const hdf5::Selection& a, const hdf5::Selection& b) {
+    return a.rank == b.rank && a.axes == b.axes && a.shape == b.shape;
+  }
+  // Where a dataset that gives layout and attributes is among `all`.
+  static std::uint32_t place_of(const FileVariable& variable, const Session::State& state,
+                                std::vector<OutputVariable>& all) {
+    const auto same = std::ranges::find_if(all, [&](const OutputVariable& each) {
+      return each.memory == nullptr && each.file == variable.file && each.dataset == variable.dataset &&
+             same_selection(each.selection, variable.selection);
+    });
+    const auto place = static_cast<std::uint32_t>(same - all.begin());
+    if (same == all.end()) all.push_back(describe(variable, state.memory_bytes));
+    return place;
+  }
+
+  // The variable whose layout and attributes the output takes: the first of the request's inputs that has its shape.
+  std::optional<std::uint32_t> like_variable(const Formula& formula, const BoundExpression& bound) const {
+    if (!bound.like()) return std::nullopt;
+    const bool read = formula.expression.reads_variable(*bound.like());
     for (const MapInput& input : request_.inputs) {
-      for (const std::uint32_t i : formula.inputs) {
-        if (variables_[i].input == &input && !variables_[i].scalar()) return i;
+      for (std::size_t k = 0; k < formula.inputs.size(); ++k) {
+        const Variable& each = variables_[formula.inputs[k]];
+        if (each.input == &input && each.here.selection.shape == bound.shape() &&
+            formula.expression.reads_variable(k) == read) {
+          return formula.inputs[k];
+        }
       }
     }
-    return formula.inputs[0];
-  }
-
-  OutputVariable describe(const Variable& variable, std::size_t memory_bytes) const {
-    OutputVariable result;
-    result.file = variable.input->dataset.file ? *variable.input->dataset.file : file_;
-    result.dataset = variable.input->dataset.path;
-    result.selection = variable.selection;
-    result.dtype = variable.info.type.dtype;
-    result.chunk_bytes =
-        std::min(variable.info.chunk.checked_bytes(item_bytes(result.dtype)).value_or(SIZE_MAX), memory_bytes);
-    return result;
+    return std::nullopt;
   }
 
   std::vector<std::byte> value_of_fill(const Formula& formula, const Program& program) const {
     std::vector<Operand> operands;
-    for (const std::uint32_t i : formula.inputs) operands.push_back({variables_[i].info.fill.data(), true});
+    for (const std::uint32_t i : formula.inputs) operands.push_back({variables_[i].here.info.fill.data(), true});
     std::vector<std::byte> scratch(program.scratch_bytes());
     std::vector<std::byte> fill(item_bytes(program.result()));
     run_program(program.code(), operands, fill.data(), 1, scratch.data());
@@ -218,7 +252,7 @@ class MapOne {
   const std::optional<KernelUse>& kernel_;
   std::vector<Variable> variables_;
   const std::string& file_;
-  std::vector<Program> programs_;
+  std::vector<BoundExpression> bound_;
 };
 
 // The names of the inputs. Throws Error where two inputs, or two outputs, have the same.
@@ -255,7 +289,7 @@ std::vector<Formula> kernel_outputs(const MapRequest& request, const KernelUse& 
     throw FormatError("use the kernel", name, "its outputs have types of their own");
   }
   std::vector<Formula> formulas;
-  for (const MapInput& each : request.inputs) variables.push_back({&each, {}, {}, false});
+  for (const MapInput& each : request.inputs) variables.push_back({&each, {}, false});
   for (const MapOutput& each : request.outputs) {
     Formula& formula = formulas.emplace_back(Formula{&each, {}, {}});
     for (std::uint32_t i = 0; i < variables.size(); ++i) formula.inputs.push_back(i);
@@ -278,7 +312,7 @@ std::vector<Formula> parse_outputs(const MapRequest& request, const std::vector<
     for (const std::string& name : formula.expression.variables()) {
       const MapInput* input = &request.inputs[static_cast<std::size_t>(std::ranges::find(names, name) - names.begin())];
       auto known = std::ranges::find(variables, input, &Variable::input);
-      if (known == variables.end()) known = variables.insert(variables.end(), {input, {}, {}, false});
+      if (known == variables.end()) known = variables.insert(variables.end(), {input, {}, false});
       formula.inputs.push_back(static_cast<std::uint32_t>(known - variables.begin()));
     }
     if (formula.inputs.empty()) {
@@ -335,10 +369,14 @@ MapReport Session::map(const MapRequest& request) {
     std::vector<Variable> bound = variables;
     for (std::size_t i = 0; i < bound.size(); ++i) {
       const Object& record = i < result.records.size() ? result.records[i] : Object();
-      bound[i].info = decode_dataset(record.at(0));
-      bound[i].all_fill = record.at(1).as_bool();
       const hdf5::DatasetRef& ref = bound[i].input->dataset;
-      bound[i].selection = hdf5::resolve(ref.selection, bound[i].info.shape, ref.file.value_or(file) + ":" + ref.path);
+      FileVariable& here = bound[i].here;
+      here.name = bound[i].input->name;
+      here.file = ref.file.value_or(file);
+      here.dataset = ref.path;
+      here.info = decode_dataset(record.at(0));
+      here.selection = hdf5::resolve(ref.selection, here.info.shape, here.file + ":" + ref.path);
+      bound[i].all_fill = record.at(1).as_bool();
     }
     for (auto& each : MapOne(request, formulas, kernel, std::move(bound), file).run(state, plan.output(result.file))) {
       outcome.output = each.output;

@@ -9,19 +9,11 @@
 #include "journal.hpp"
 #include "runrig/engine/launch.hpp"
 #include "runrig/hdf5/output.hpp"
-#include "runrig/shm/view.hpp"
+#include "variables.hpp"
 #include "worker.hpp"
 
 /// What `map` tells its workers: plain values in the arena, which live as long as the launches that use them.
 namespace runrig::batch {
-
-struct MapVariable {
-  Source source;
-  DType dtype = DType::float64;
-  bool scalar = false;     // one element for all of the result's
-  bool in_memory = false;  // not in a file, but this array:
-  ArrayHandle array;
-};
 
 /// A named text of the output: an attribute.
 struct PlanAttribute {
@@ -51,8 +43,7 @@ struct MapResultPlan {
 /// Datasets that are made in one pass over their variables: of one shape, in the same chunks or all contiguous.
 struct MapPlan {
   std::uint64_t id = 0;  // no other plan of the session has it: what workers keep of a plan, they keep by it
-  const MapVariable* variables = nullptr;
-  std::uint32_t variable_count = 0;
+  VariablesPlan variables;
   MapResultPlan* results = nullptr;
   std::uint32_t result_count = 0;
   const KernelPlan* kernel = nullptr;  // makes all results, in place of programs

@@ -14,7 +14,6 @@
 #include "map_plan.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/engine/expression.hpp"
-#include "runrig/engine/parallel_detail.hpp"
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/error.hpp"
@@ -25,49 +24,6 @@
 namespace runrig::batch {
 namespace {
 
-constexpr std::size_t lane = 64;  // alignment of arrays in scratch memory
-
-std::size_t padded(std::size_t bytes) { return (bytes + lane - 1) / lane * lane; }
-
-// Copies a box of an array in shared memory, row by row of its last axis.
-void copy_box(const AnyArrayRef& array, const hdf5::Box& box, std::byte* out) {
-  const std::size_t item = item_bytes(array.dtype);
-  const std::size_t rank = box.count.rank();
-  if (box.count.checked_elements() == 0) return;
-  Shape position = box.start;
-  const std::uint64_t row = rank > 0 ? box.count[rank - 1] : 1;
-  const std::int64_t step = rank > 0 ? array.strides[rank - 1] : 1;
-  for (;;) {
-    std::int64_t element = 0;
-    for (std::size_t axis = 0; axis < rank; ++axis)
-      element += static_cast<std::int64_t>(position[axis]) * array.strides[axis];
-    const std::byte* from = array.data + element * static_cast<std::int64_t>(item);
-    if (step == 1) {
-      std::memcpy(out, from, row * item);
-      out += row * item;
-    } else {
-      for (std::uint64_t i = 0; i < row; ++i, out += item, from += step * static_cast<std::int64_t>(item))
-        std::memcpy(out, from, item);
-    }
-    std::size_t axis = rank > 0 ? rank - 1 : 0;
-    for (;;) {
-      if (axis == 0) return;
-      --axis;
-      if (++position[axis] < box.start[axis] + box.count[axis]) break;
-      position[axis] = box.start[axis];
-    }
-  }
-}
-
-void read_variable(SliceContext& context, const MapVariable& variable, const hdf5::Box& box, std::byte* out) {
-  if (variable.in_memory) {
-    const auto memory = runrig::detail::map_in_worker(context, variable.array.segment, Access::read_only);
-    copy_box(bind_array(variable.array, std::span<const std::byte>(memory)), box, out);
-  } else {
-    OpenFiles::here().dataset(variable.source).read(variable.source.selection, box, out);
-  }
-}
-
 // What this worker keeps of the plan it works on.
 struct KeptResult {
   hdf5::OutputSpec spec;
@@ -76,11 +32,10 @@ struct KeptResult {
 struct Kept {
   std::uint64_t plan = 0;
   std::vector<KeptResult> results;
-  std::vector<std::vector<std::byte>> scalars;  // by variable
-  UniqueFd file;                                // contiguous outputs
+  UniqueFd file;  // contiguous outputs
 };
 
-Kept& kept_for(SliceContext& context, const MapPlan& plan) {
+Kept& kept_for(const MapPlan& plan) {
   static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
   if (kept->plan == plan.id) return *kept;
   Kept fresh;
@@ -98,83 +53,47 @@ Kept& kept_for(SliceContext& context, const MapPlan& plan) {
       result.encoder.emplace(result.spec.filters, item, result.spec.big_endian);
     }
   }
-  fresh.scalars.resize(plan.variable_count);
-  for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
-    const MapVariable& variable = plan.variables[i];
-    if (!variable.scalar) continue;
-    fresh.scalars[i].resize(item_bytes(variable.dtype));
-    if (variable.in_memory) {
-      read_variable(context, variable, hdf5::Box{}, fresh.scalars[i].data());
-      continue;
-    }
-    OpenFiles::here()
-        .dataset(variable.source)
-        .read(variable.source.selection, hdf5::Box::all(variable.source.selection.shape), fresh.scalars[i].data());
-  }
   fresh.plan = plan.id;
   *kept = std::move(fresh);
   return *kept;
 }
 
-// The variables' elements of one box in the worker's scratch memory, read once for all results.
-struct BoxValues {
-  std::vector<Operand> variables;
-  std::byte* result = nullptr;  // room for one result at a time
-  std::byte* program_scratch = nullptr;
-  std::byte* kernel_room = nullptr;
-  std::size_t elements = 0;
-};
-
-BoxValues read_variables(SliceContext& context, const MapPlan& plan, const Kept& kept, const hdf5::Box& box) {
-  BoxValues values;
-  values.elements = static_cast<std::size_t>(box.count.elements());
+// Where a tile's results are computed: by programs one at a time, or all by a kernel.
+struct ResultSpace {
   std::size_t result_bytes = 0;
   std::size_t program_bytes = 0;
-  for (std::uint32_t i = 0; i < plan.result_count; ++i) {
-    result_bytes = std::max(result_bytes, values.elements * item_bytes(kept.results[i].spec.dtype));
-    program_bytes = std::max(program_bytes, plan.results[i].program_scratch);
-  }
-  const std::size_t kernel_bytes = plan.kernel != nullptr ? plan.kernel->room_bytes(values.elements) : 0;
-  std::size_t total = padded(result_bytes) + padded(program_bytes) + padded(kernel_bytes);
-  for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
-    if (!plan.variables[i].scalar) total += padded(values.elements * item_bytes(plan.variables[i].dtype));
-  }
-  std::byte* memory = context.scratch(total);
-  const auto take = [&memory](std::size_t bytes) { return std::exchange(memory, memory + padded(bytes)); };
-  values.result = take(result_bytes);
-  values.program_scratch = take(program_bytes);
-  values.kernel_room = take(kernel_bytes);
-  for (std::uint32_t i = 0; i < plan.variable_count; ++i) {
-    const MapVariable& variable = plan.variables[i];
-    if (variable.scalar) {
-      values.variables.push_back({kept.scalars[i].data(), true});
-      continue;
+  std::size_t kernel_bytes = 0;
+
+  ResultSpace(const MapPlan& plan, const Kept& kept, std::size_t elements) {
+    if (plan.kernel != nullptr) {
+      kernel_bytes = plan.kernel->room_bytes(elements);
+      return;
     }
-    std::byte* room = take(values.elements * item_bytes(variable.dtype));
-    context.heartbeat();
-    read_variable(context, variable, box, room);
-    values.variables.push_back({room, false});
+    for (std::uint32_t i = 0; i < plan.result_count; ++i) {
+      result_bytes = std::max(result_bytes, elements * item_bytes(kept.results[i].spec.dtype));
+      program_bytes = std::max(program_bytes, plan.results[i].program_scratch);
+    }
   }
-  return values;
-}
+  [[nodiscard]] std::size_t bytes() const { return padded(result_bytes) + program_bytes + kernel_bytes; }
+};
 
 std::span<const std::byte> evaluate(SliceContext& context, const MapResultPlan& plan, const hdf5::OutputSpec& spec,
-                                    const BoxValues& values) {
+                                    const VariableValues& values, const ResultSpace& space) {
   std::vector<Operand> operands;
-  for (const std::uint32_t input : plan.inputs) operands.push_back(values.variables[input]);
+  for (const std::uint32_t input : plan.inputs) operands.push_back(values[input]);
   context.heartbeat();
-  run_program(plan.code, operands, values.result, values.elements, values.program_scratch);
-  return {values.result, values.elements * item_bytes(spec.dtype)};
+  run_program(plan.code, operands, values.extra(), values.elements(), values.extra() + padded(space.result_bytes));
+  return {values.extra(), values.elements() * item_bytes(spec.dtype)};
 }
 
 // What the user's kernel makes of a box, by its outputs.
-std::vector<std::byte*> evaluate_kernel(SliceContext& context, const MapPlan& plan, const BoxValues& values,
+std::vector<std::byte*> evaluate_kernel(SliceContext& context, const MapPlan& plan, const VariableValues& values,
                                         MapTile& tile) {
   context.heartbeat();
   // Relaxed: the parent reads it when it has learnt of this process's end, which tells of all before.
   std::atomic_ref<std::uint32_t> in_kernel(tile.in_kernel);
   in_kernel.store(1, std::memory_order_relaxed);
-  auto results = run_kernel(*plan.kernel, values.variables, tile.box, values.kernel_room);
+  auto results = run_kernel(*plan.kernel, values.operands(), tile.box, values.extra());
   in_kernel.store(0, std::memory_order_relaxed);
   return results;
 }
@@ -313,8 +232,9 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
   const MemoryFence fence(plan.data_bytes);
   tile.in_kernel = 0;  // by the worker before this one, it may have been
   try {
-    Kept& kept = kept_for(context, plan);
-    const BoxValues variables = read_variables(context, plan, kept, tile.box);
+    Kept& kept = kept_for(plan);
+    const ResultSpace space(plan, kept, static_cast<std::size_t>(tile.box.count.elements()));
+    const VariableValues variables(context, plan.variables, tile.box, space.bytes());
     std::size_t entries = 0;
     for (const KeptResult& each : kept.results) {
       if (each.spec.chunk.rank() == 0) continue;
@@ -327,9 +247,9 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
       KeptResult& result = kept.results[i];
       std::span<const std::byte> values;
       if (plan.kernel != nullptr) {
-        values = {made[plan.results[i].kernel_output], variables.elements * item_bytes(result.spec.dtype)};
+        values = {made[plan.results[i].kernel_output], variables.elements() * item_bytes(result.spec.dtype)};
       } else {
-        values = evaluate(context, plan.results[i], result.spec, variables);
+        values = evaluate(context, plan.results[i], result.spec, variables, space);
       }
       RUNRIG_KILLPOINT("batch.map.tile_evaluated");
       if (result.spec.chunk.rank() == 0) {

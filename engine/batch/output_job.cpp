@@ -108,12 +108,9 @@ class OutputJob {
 
   ArenaWriter make_plan() {
     std::size_t bytes = sizeof(FilePlan) + passes_.size() * sizeof(MapPlan) + output_.temporary_path().size() + 4096;
-    for (const OutputVariable& each : request_.variables) {
-      // Each pass may need each variable.
-      bytes += passes_.size() * (sizeof(MapVariable) + each.file.size() + each.dataset.size() + 16);
-    }
     std::vector<std::vector<std::byte>> specs;
     for (const Pass& pass : passes_) {
+      bytes += told_bytes(variables_of(pass));
       for (const OutputPart* part : pass.parts) {
         specs.push_back(pickle::dumps(encode(part->spec)));
         bytes += sizeof(MapResultPlan) + specs.back().size() + part->dataset.size() +
@@ -148,7 +145,7 @@ class OutputJob {
     plan.bytes_done = &state_.bytes_done();
     plan.result_count = static_cast<std::uint32_t>(pass.parts.size());
     plan.results = memory.add<MapResultPlan>(pass.parts.size());
-    plan.variables = add_variables(pass, plan, memory);
+    add_pass_variables(pass, plan, memory);
     if (request_.kernel) plan.kernel = add_kernel(pass, memory);
     for (std::size_t i = 0; i < pass.parts.size(); ++i) {
       const OutputPart& part = *pass.parts[i];
@@ -164,7 +161,7 @@ class OutputJob {
       for (std::size_t k = 0; k < part.inputs.size(); ++k) inputs[k] = pass.place_of(part.inputs[k]);
       result.inputs = {inputs, part.inputs.size()};
       if (part.like) {
-        const Source& source = plan.variables[pass.place_of(*part.like)].source;
+        const Source& source = plan.variables.items[pass.place_of(*part.like)].source;
         result.like_file = source.file;
         result.like_dataset = source.dataset;
         result.like_selection = source.selection;
@@ -201,33 +198,19 @@ class OutputJob {
     return plan;
   }
 
-  const MapVariable* add_variables(const Pass& pass, MapPlan& plan, ArenaWriter& memory) {
-    const std::size_t count = pass.variables.size();
-    auto* variables = memory.add<MapVariable>(count);
-    const auto workers = static_cast<std::size_t>(state_.readers.size());
+  std::vector<const OutputVariable*> variables_of(const Pass& pass) const {
+    std::vector<const OutputVariable*> variables;
+    for (const std::uint32_t each : pass.variables) variables.push_back(&request_.variables[each]);
+    return variables;
+  }
+  void add_pass_variables(const Pass& pass, MapPlan& plan, ArenaWriter& memory) {
+    plan.variables = add_variables(memory, state_, variables_of(pass));
     // Scratch memory, of which each variable and result takes a tile; then what reading needs.
-    plan.variable_count = static_cast<std::uint32_t>(count);
     const std::size_t converted =
         request_.kernel ? request_.kernel->inputs.size() + request_.kernel->outputs.size() : 0;
-    plan.data_bytes =
-        (std::size_t{256} << 20) + (count + pass.parts.size() + converted + 3) * 2 *
-                                       static_cast<std::size_t>(std::max(tile_target_bytes, output_chunk_bytes(pass)));
-    for (std::size_t i = 0; i < count; ++i) {
-      const OutputVariable& each = request_.variables[pass.variables[i]];
-      variables[i].dtype = each.dtype;
-      variables[i].scalar = each.selection.shape.rank() == 0;
-      variables[i].in_memory = each.array.has_value();
-      if (each.array) variables[i].array = *each.array;
-      Source& source = variables[i].source;
-      source.file = memory.add(each.file);
-      source.dataset = memory.add(each.dataset);
-      source.selection = each.selection;
-      source.max_chunk_bytes = state_.memory_bytes;
-      source.cache_bytes = std::min(std::size_t{16} << 20, state_.memory_bytes / (workers * count * 8));
-      source.force_library = state_.options.force_library;
-      plan.data_bytes += source.cache_bytes + 4 * static_cast<std::size_t>(each.chunk_bytes);
-    }
-    return variables;
+    plan.data_bytes = (std::size_t{256} << 20) + plan.variables.data_bytes +
+                      (pass.variables.size() + pass.parts.size() + converted + 3) * 2 *
+                          static_cast<std::size_t>(std::max(tile_target_bytes, output_chunk_bytes(pass)));
   }
 
   // A chunk of the largest output, as far as that can be in memory.

@@ -8,20 +8,10 @@
 #include "output_path.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/hdf5/output.hpp"
-#include "runrig/shm/view.hpp"
 #include "state.hpp"
+#include "variables.hpp"
 
 namespace runrig::batch {
-
-/// What an output is computed from: a dataset, or an array in shared memory.
-struct OutputVariable {
-  std::string file;
-  std::string dataset;
-  std::optional<ArrayHandle> array;  // in place of the two above
-  hdf5::Selection selection;         // of the dataset, or all of the array; without axes it is one element for all
-  DType dtype = DType::float64;
-  std::uint64_t chunk_bytes = 0;  // decoded, of the dataset
-};
 
 /// A function of the user's that makes all parts of a request, from all of its variables in their order.
 struct OutputKernel {

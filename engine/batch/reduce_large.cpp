@@ -201,10 +201,10 @@ class LargeReduction {
     std::vector<hdf5::Box> boxes;
     if (box != nullptr) boxes = hdf5::aligned_boxes(dataset_.info, selection, box_bytes());
     ArenaWriter memory(*state_.arena, sizeof(ReadPlan) + sizeof(ReducePlan) + sizeof(ReductionAxes) +
-                                          boxes.size() * sizeof(hdf5::Box) + dataset_.file.size() +
-                                          dataset_.dataset.size() + most_blocks() + 2048);
+                                          boxes.size() * sizeof(hdf5::Box) + told_bytes(dataset_) + most_blocks() +
+                                          2048);
     auto* reading = memory.add<ReadPlan>(1);
-    if (box != nullptr) plan_reading(*reading, memory, selection, boxes, *next);
+    if (box != nullptr) plan_reading(*reading, memory, *box, boxes, *next);
     auto* reducing = memory.add<ReducePlan>(1);
     if (reduces) plan_reducing(*reducing, memory);
     const std::uint64_t slices = boxes.size() + std::uint64_t{reducing->blocks} * reducing->pieces;
@@ -217,19 +217,14 @@ class LargeReduction {
     if (reduces) settle(*reducing);
   }
 
-  void plan_reading(ReadPlan& plan, ArenaWriter& memory, const hdf5::Selection& selection,
-                    const std::vector<hdf5::Box>& boxes, const Part& next) {
-    plan.source.file = memory.add(dataset_.file);
-    plan.source.dataset = memory.add(dataset_.dataset);
-    plan.source.selection = selection;
-    plan.source.max_chunk_bytes = state_.memory_bytes;
-    plan.source.cache_bytes = cache_bytes();
-    plan.source.force_library = state_.options.force_library;
+  void plan_reading(ReadPlan& plan, ArenaWriter& memory, const hdf5::Box& slab, const std::vector<hdf5::Box>& boxes,
+                    const Part& next) {
+    plan.source = add_slab_source(memory, state_, dataset_, slab, cache_bytes());
     auto* const places = memory.add<hdf5::Box>(boxes.size());
     std::copy(boxes.begin(), boxes.end(), places);
     plan.boxes = places;
     plan.box_count = static_cast<std::uint32_t>(boxes.size());
-    const auto strides = reduction_strides(axes_, selection.shape, item_);
+    const auto strides = reduction_strides(axes_, slab.count, item_);
     auto* const steps = memory.add<std::ptrdiff_t>(strides.size());
     std::copy(strides.begin(), strides.end(), steps);
     plan.strides = steps;
@@ -399,7 +394,8 @@ class LargeReduction {
   // What a worker may need: the chunk as stored and as decoded, and the library its own copies of both.
   [[nodiscard]] std::size_t data_bytes() const {
     return (std::size_t{256} << 20) + cache_bytes() + 2 * static_cast<std::size_t>(box_bytes()) +
-           4 * static_cast<std::size_t>(chunk_bytes());
+           4 * static_cast<std::size_t>(chunk_bytes()) +
+           batch::data_bytes(dataset_, state_, (box_bytes() + chunk_bytes()) / item_);
   }
 
   Session::State& state_;

@@ -114,13 +114,8 @@ void StepJob::operator()(SliceContext& context) const {
 void StepJob::read(SliceContext& context) const {
   const MemoryFence fence(reading->data_bytes);
   const hdf5::Box& box = reading->boxes[context.slice()];
-  const std::span<const std::ptrdiff_t> strides(reading->strides, box.start.rank());
-  std::ptrdiff_t offset = 0;
-  for (std::size_t axis = 0; axis < strides.size(); ++axis) {
-    offset += strides[axis] * static_cast<std::ptrdiff_t>(box.start[axis]);
-  }
   try {
-    OpenFiles::here().dataset(reading->source).read(reading->source.selection, box, reading->target + offset, strides);
+    reading->source->read(context, box, reading->target, {reading->strides, box.start.rank()});
   } catch (...) {
     context.retire();
     throw;

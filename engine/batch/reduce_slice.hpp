@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "computed.hpp"
 #include "runrig/engine/launch.hpp"
 #include "runrig/engine/reduction.hpp"
-#include "worker.hpp"
 
 /// What the workers do of a large reduction: plain values in the arena, which live as long as the launches that use
 /// them.
@@ -14,7 +14,7 @@ namespace runrig::batch {
 
 /// Reading the boxes of a slab into memory, as Reducer wants it.
 struct ReadPlan {
-  Source source;  // whose selection is the slab
+  const SlabSource* source = nullptr;
   const hdf5::Box* boxes = nullptr;
   std::uint32_t box_count = 0;
   const std::ptrdiff_t* strides = nullptr;

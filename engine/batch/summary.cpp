@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "computed.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
 #include "runrig/sync/error.hpp"
 #include "slabs.hpp"
 #include "sparse_runs.hpp"
@@ -15,7 +17,8 @@ constexpr std::uint64_t group_blocks = 8;  // blocks of statistics in one slice
 
 // One launch: reads the boxes of one slab, and reduces the blocks of the slab before it.
 struct SlabJob {
-  const Source* source;  // whose selection is the slab
+  const SlabSource* source;
+  Shape slab;  // its shape
   const hdf5::Box* boxes;
   std::uint32_t box_count;
   DType dtype;
@@ -40,17 +43,8 @@ struct SlabJob {
   void read(SliceContext& context) const {
     const MemoryFence fence(data_bytes);
     const hdf5::Box& box = boxes[context.slice()];
-    const Shape& shape = source->selection.shape;
-    std::vector<std::ptrdiff_t> strides(shape.rank());
-    auto stride = static_cast<std::ptrdiff_t>(item_bytes(dtype));
-    std::ptrdiff_t offset = 0;
-    for (std::size_t axis = shape.rank(); axis-- > 0;) {
-      strides[axis] = stride;
-      offset += stride * static_cast<std::ptrdiff_t>(box.start[axis]);
-      stride *= static_cast<std::ptrdiff_t>(shape[axis]);
-    }
     try {
-      OpenFiles::here().dataset(*source).read(source->selection, box, target + offset, strides);
+      source->read(context, box, target, hdf5::detail::contiguous_strides(slab, item_bytes(dtype)));
     } catch (...) {
       context.retire();
       throw;
@@ -134,19 +128,15 @@ class LargeSummary {
     if (boxes.size() + groups > max_slices) {
       throw TaskError("its chunks are too small and too many");
     }
-    ArenaWriter memory(*state_.arena, boxes.size() * sizeof(hdf5::Box) + whole * sizeof(Statistics) + sizeof(Source) +
-                                          dataset_.file.size() + dataset_.dataset.size() + 256);
-    auto* source = memory.add<Source>(1);
-    source->file = memory.add(dataset_.file);
-    source->dataset = memory.add(dataset_.dataset);
-    source->selection = part;
-    source->max_chunk_bytes = state_.memory_bytes;
-    source->cache_bytes = cache_bytes();
-    source->force_library = state_.options.force_library;
+    ArenaWriter memory(*state_.arena,
+                       boxes.size() * sizeof(hdf5::Box) + whole * sizeof(Statistics) + told_bytes(dataset_) + 256);
+    const SlabSource* const source =
+        slab != nullptr ? add_slab_source(memory, state_, dataset_, *slab, cache_bytes()) : nullptr;
     auto* boxes_memory = memory.add<hdf5::Box>(boxes.size());
     std::copy(boxes.begin(), boxes.end(), boxes_memory);
     auto* blocks = memory.add<Statistics>(whole);
     const SlabJob job{source,
+                      part.shape,
                       boxes_memory,
                       static_cast<std::uint32_t>(boxes.size()),
                       dtype_,
@@ -213,7 +203,8 @@ class LargeSummary {
   // What a worker may need: the chunk as stored and as decoded, and the library its own copies of both.
   std::size_t data_bytes() const {
     return (std::size_t{256} << 20) + cache_bytes() + 2 * static_cast<std::size_t>(box_bytes()) +
-           4 * static_cast<std::size_t>(chunk_bytes());
+           4 * static_cast<std::size_t>(chunk_bytes()) +
+           batch::data_bytes(dataset_, state_, (box_bytes() + chunk_bytes()) / item_);
   }
 
   Session::State& state_;

@@ -9,6 +9,7 @@
 namespace runrig::batch {
 
 /// A dataset that is too large for one worker alone: what is known of it.
+struct Computed;
 struct LargeDataset {
   std::string file;
   std::string dataset;
@@ -17,6 +18,9 @@ struct LargeDataset {
   /// First coordinates of all chunks that are stored, where they are few beside all there could be; what lies outside
   /// them is the fill value and is not visited.
   std::optional<std::vector<Shape>> stored_chunks;
+  /// If not null, its elements are computed: `info` and `selection` then say how it is best cut, with the dtype of what
+  /// is computed.
+  const Computed* computed = nullptr;
 };
 
 /// Summarises it with all workers, slab by slab, within the session's memory: the next slab is decoded while the

@@ -19,12 +19,9 @@ namespace {
 
 using pickle::Object;
 
-constexpr std::size_t alignment = 64;
 constexpr std::size_t message_bytes = 512;
 constexpr std::size_t max_signature_bytes = 4096;
 constexpr std::string_view attempt = "load the kernel";
-
-std::size_t padded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 std::int32_t number_of(DType dtype) {
   static_assert(RUNRIG_BOOL == static_cast<int>(DType::boolean) + 1);

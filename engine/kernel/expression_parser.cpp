@@ -268,6 +268,10 @@ class Parser {
       keyword(node);
     }
     close(open);
+    const bool place = function.operation == Reduction::argmin || function.operation == Reduction::argmax;
+    if (place && node.axes && node.axes->size() != 1) {
+      fail(name, std::string(function.name) + "() takes one axis, or none for all");
+    }
     // Those of the arguments count as well: the limit is on what a text can ask for.
     cut_terms_ += node.argument->nodes.size();
     tree_.reductions.push_back(std::move(node));
@@ -410,6 +414,10 @@ bool Expression::reads_variable(std::size_t index) const {
   return std::any_of(tree_->nodes.begin(), tree_->nodes.end(), [&](const detail::Node& node) {
     return node.operation == detail::Operation::variable && node.arguments[0] == index;
   });
+}
+
+bool Expression::is_variable() const noexcept {
+  return tree_->nodes.size() == 1 && tree_->nodes[0].operation == detail::Operation::variable;
 }
 
 std::string_view Expression::text() const noexcept { return tree_->text; }

@@ -4,7 +4,7 @@
 #include "chunk_cache.hpp"
 #include "reader.hpp"
 #include "runrig/hdf5/codec.hpp"
-#include "strided_copy.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
 
 namespace runrig::hdf5::detail {
 namespace {

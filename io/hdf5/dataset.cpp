@@ -6,7 +6,7 @@
 #include "dataset_info.hpp"
 #include "reader.hpp"
 #include "runrig/hdf5/codec.hpp"
-#include "strided_copy.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
 #include "value_copy.hpp"
 
 namespace runrig::hdf5 {

@@ -10,8 +10,8 @@
 #include "fletcher32.hpp"
 #include "lzf.hpp"
 #include "runrig/hdf5/codec.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
 #include "shuffle.hpp"
-#include "strided_copy.hpp"
 
 namespace runrig::hdf5 {
 namespace {

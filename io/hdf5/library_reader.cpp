@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "reader.hpp"
-#include "strided_copy.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
 
 namespace runrig::hdf5::detail {
 namespace {

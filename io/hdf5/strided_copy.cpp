@@ -1,4 +1,4 @@
-#include "strided_copy.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
 
 #include <algorithm>
 #include <array>

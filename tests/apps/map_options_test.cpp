@@ -24,6 +24,11 @@ TEST_F(MapOptionsTest, OutputsAreStoredAndLabelledAsAskedFor) {
   expect_agreement(python, "check_map_options.py", {runrig_command(), directory_.path().string(), month_});
 }
 
+TEST_F(MapOptionsTest, ShapesAreBroadcastAndReductionsComputedAsNumPyDoes) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
+  expect_agreement(python, "check_broadcast.py", {runrig_command(), directory_.path().string()});
+}
+
 TEST_F(MapOptionsTest, WhatMakesNoSenseIsRefusedInOneLineBeforeAnyWork) {
   expect_one_line(map({"u", month_, "--filter", "shuffle,zip"}), 2, {"zip", "known are"});
   expect_one_line(map({"u", month_, "--filter", "deflate:10"}), 2, {"deflate:10"});

@@ -76,6 +76,7 @@ TEST(InnerReduction, ErrorsPointAtTheirColumn) {
                                                                        {"mean(x, axis=1.5)", 14},
                                                                        {"mean(x, keepdims=2)", 18},
                                                                        {"mean()", 6},
+                                                                       {"x + argmin(x, axis=(0, 1))", 5},
                                                                        {"sum(x, axis=(0)", 16}}) {
     try {
       (void)Expression::parse(text);

@@ -153,6 +153,8 @@ class Expression {
   [[nodiscard]] std::vector<InnerReduction> reductions() const;
   /// Whether the program reads this one of variables(); if not, only reductions do, and its operand may be anything.
   [[nodiscard]] bool reads_variable(std::size_t index) const;
+  /// Whether it is a variable and nothing else.
+  [[nodiscard]] bool is_variable() const noexcept;
   /// Compiles for inputs of these types, one for each of variables(), in that order, then one for each of reductions()
   /// (see reduction_dtype). Without those of the reductions, an expression that has any is an
   /// ExpressionError: for callers that see no whole arrays. Throws ExpressionError where NumPy has no such operation

@@ -1,0 +1,169 @@
+#include "variables.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "runrig/engine/parallel_detail.hpp"
+#include "runrig/hdf5/strided_copy.hpp"
+#include "writer_calls.hpp"
+
+namespace runrig::batch {
+namespace {
+
+using Scalars = std::vector<std::vector<std::byte>>;
+
+// Reads a part of a variable that lies in a file or in a segment, in C order.
+void read_part(SliceContext& context, const MapVariable& variable, const hdf5::Box& part, std::byte* out) {
+  if (!variable.in_segment) {
+    OpenFiles::here().dataset(variable.source).read(variable.source.selection, part, out);
+    return;
+  }
+  const auto memory = runrig::detail::map_in_worker(context, variable.array.segment, Access::read_only);
+  const AnyArrayRef array = bind_array(variable.array, std::span<const std::byte>(memory));
+  const auto item = static_cast<std::ptrdiff_t>(item_bytes(array.dtype));
+  hdf5::detail::StridedCopy copy;
+  copy.count = part.count;
+  copy.item_bytes = item_bytes(array.dtype);
+  copy.to_strides = hdf5::detail::contiguous_strides(part.count, copy.item_bytes);
+  std::ptrdiff_t first = 0;
+  for (std::size_t axis = 0; axis < part.count.rank(); ++axis) {
+    copy.from_strides.push_back(static_cast<std::ptrdiff_t>(array.strides[axis]) * item);
+    first += copy.from_strides.back() * static_cast<std::ptrdiff_t>(part.start[axis]);
+  }
+  if (part.count.elements() > 0) copy.run(array.data + first, out);
+}
+
+// The single elements of a plan's variables, which this worker keeps while it is at the plan.
+const Scalars& scalars_of(SliceContext& context, const VariablesPlan& plan) {
+  struct Kept {
+    std::uint64_t plan = 0;
+    Scalars scalars;
+  };
+  static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
+  if (kept->plan == plan.id) return kept->scalars;
+  Scalars fresh(plan.count);
+  for (std::uint32_t i = 0; i < plan.count; ++i) {
+    const MapVariable& variable = plan.items[i];
+    if (!variable.scalar() || variable.memory != nullptr) continue;
+    fresh[i].resize(item_bytes(variable.dtype));
+    read_part(context, variable, hdf5::Box::all(variable.shape()), fresh[i].data());
+  }
+  kept->plan = plan.id;
+  kept->scalars = std::move(fresh);
+  return kept->scalars;
+}
+
+}  // namespace
+
+std::size_t told_bytes(std::span<const OutputVariable* const> variables) {
+  std::size_t bytes = 16;
+  for (const OutputVariable* each : variables) {
+    bytes += sizeof(MapVariable) + each->file.size() + each->dataset.size() + 16;
+  }
+  return bytes;
+}
+
+VariablesPlan add_variables(ArenaWriter& memory, const Session::State& state,
+                            std::span<const OutputVariable* const> variables) {
+  VariablesPlan plan;
+  auto* const items = memory.add<MapVariable>(variables.size());
+  const auto workers = static_cast<std::size_t>(state.readers.size());
+  plan.id = next_plan_id();
+  plan.items = items;
+  plan.count = static_cast<std::uint32_t>(variables.size());
+  for (std::size_t i = 0; i < variables.size(); ++i) {
+    const OutputVariable& each = *variables[i];
+    items[i].dtype = each.dtype;
+    items[i].memory = each.memory;
+    items[i].in_segment = each.array.has_value();
+    if (each.array) items[i].array = *each.array;
+    Source& source = items[i].source;
+    source.file = memory.add(each.file);
+    source.dataset = memory.add(each.dataset);
+    source.selection = each.selection;
+    source.max_chunk_bytes = state.memory_bytes;
+    source.cache_bytes = std::min(std::size_t{16} << 20, state.memory_bytes / (workers * variables.size() * 8));
+    source.force_library = state.options.force_library;
+    plan.data_bytes += source.cache_bytes + 4 * static_cast<std::size_t>(each.chunk_bytes);
+  }
+  return plan;
+}
+
+hdf5::Box broadcast_box(const Shape& variable, const hdf5::Box& box) {
+  hdf5::Box part;
+  const std::size_t missing = box.count.rank() - variable.rank();
+  for (std::size_t axis = 0; axis < variable.rank(); ++axis) {
+    const bool repeated = variable[axis] == 1;
+    part.start.push_back(repeated ? 0 : box.start[missing + axis]);
+    part.count.push_back(repeated ? 1 : box.count[missing + axis]);
+  }
+  return part;
+}
+
+VariableValues::VariableValues(SliceContext& context, const VariablesPlan& plan, const hdf5::Box& box,
+                               std::size_t extra_bytes)
+    : elements_(static_cast<std::size_t>(box.count.elements())), axes_(plan.count) {
+  const Scalars& scalars = scalars_of(context, plan);
+  std::vector<hdf5::Box> parts;
+  std::size_t total = padded(extra_bytes) + 63;
+  const auto is_read = [](const MapVariable& each) { return each.memory == nullptr && !each.scalar(); };
+  for (std::uint32_t i = 0; i < plan.count; ++i) {
+    const MapVariable& variable = plan.items[i];
+    parts.push_back(variable.scalar() ? hdf5::Box{} : broadcast_box(variable.shape(), box));
+    if (is_read(variable)) total += padded(parts.back().count.elements() * item_bytes(variable.dtype));
+  }
+  std::byte* memory = context.scratch(total);
+  memory += (64 - reinterpret_cast<std::uintptr_t>(memory) % 64) % 64;
+  const auto take = [&memory](std::size_t bytes) { return std::exchange(memory, memory + padded(bytes)); };
+  extra_ = take(extra_bytes);
+  for (std::uint32_t i = 0; i < plan.count; ++i) {
+    const MapVariable& variable = plan.items[i];
+    const std::size_t item = item_bytes(variable.dtype);
+    Operand operand;
+    if (variable.scalar()) {
+      operand.data = variable.memory != nullptr ? variable.memory : scalars[i].data();
+      operand.scalar = true;
+      operands_.push_back(operand);
+    } else if (variable.memory != nullptr) {
+      add_array(variable, parts[i], box, variable.memory, hdf5::detail::contiguous_strides(variable.shape(), item));
+    } else {
+      std::byte* const room = take(static_cast<std::size_t>(parts[i].count.elements()) * item);
+      context.heartbeat();
+      read_part(context, variable, parts[i], room);
+      // It begins at the part's first element.
+      const hdf5::Box whole = hdf5::Box::all(parts[i].count);
+      add_array(variable, whole, box, room, hdf5::detail::contiguous_strides(parts[i].count, item));
+    }
+  }
+}
+
+// `part` of an array that begins at `data`, walked as the axes of `box` are.
+void VariableValues::add_array(const MapVariable& variable, const hdf5::Box& part, const hdf5::Box& box,
+                               const std::byte* data, std::span<const std::ptrdiff_t> strides) {
+  Operand operand;
+  operand.data = data;
+  std::vector<OperandAxis>& axes = axes_[operands_.size()];
+  const std::size_t missing = box.count.rank() - part.count.rank();
+  auto next = static_cast<std::ptrdiff_t>(item_bytes(variable.dtype));
+  bool as_it_lies = true;
+  for (std::size_t axis = box.count.rank(); axis-- > 0;) {
+    const bool own = axis >= missing && part.count[axis - missing] > 1;
+    const std::ptrdiff_t step = own ? strides[axis - missing] : 0;
+    if (axis >= missing)
+      operand.data += strides[axis - missing] * static_cast<std::ptrdiff_t>(part.start[axis - missing]);
+    if (box.count[axis] == 1) continue;
+    as_it_lies = as_it_lies && step == next;
+    next *= static_cast<std::ptrdiff_t>(box.count[axis]);
+    axes.push_back({box.count[axis], step});
+  }
+  if (as_it_lies) {
+    axes.clear();
+  } else {
+    std::reverse(axes.begin(), axes.end());
+    operand.axes = axes;
+  }
+  operands_.push_back(operand);
+}
+
+}  // namespace runrig::batch
