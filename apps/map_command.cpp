@@ -153,8 +153,8 @@ void add_map(CLI::App& app, int& exit_code) {
     column += name.size() + 1;
   }
   command->footer(
-      "Operators, tightest first: ** | + - ~ ! (unary) | * / // % | + - | & ^ | comparisons | && ||; and pi, nan, "
-      "inf.\n" +
+      "Operators, tightest first: **, + - ~ ! of one value, * / // %, + -, << >>, &, ^, |, comparisons, &&, ||;\n"
+      "and pi, e, nan, inf, True, False. All is explained in docs/expressions.md.\n" +
       functions +
       "\nTypes are NumPy 2's: float32 stays float32. The output keeps chunking, filters, attributes and scales.\n"
       "Example:\n  runrig map 'sqrt(u*u + v*v)' data/month-1.h5 -i u=/wind/u -i v=/wind/v -o speed.h5 --to /speed");

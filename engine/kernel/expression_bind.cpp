@@ -268,6 +268,8 @@ class Binder {
         if (!of_floats) return boolean(builder_.constant(Lane::u8, operation == Operation::isfinite ? 1 : 0));
         return boolean(builder_.emit(op_of(operation), lane_of(a.type), Lane::u8, {a.value}));
       }
+      case Operation::signbit:
+        return boolean(sign_of(a));
       case Operation::ones_like:
         return constant(a.type == DType::boolean ? Literal::of_boolean(true) : Literal::of_integer(1), a.type);
       case Operation::deg2rad:
@@ -304,6 +306,17 @@ class Binder {
       return compute(Op::bit_not, *type, {value});
     }
     return compute(op_of(operation), *type, {value});
+  }
+  /// Whether a number is less than zero; of floats also -0 and NaNs with a sign.
+  ValueId sign_of(const Bound& a) {
+    const Lane lane = lane_of(a.type);
+    if (a.type == DType::boolean) return builder_.constant(Lane::u8, 0);
+    ValueId value = a.value;
+    if (is_floating(a.type)) {
+      const ValueId unit = constant(Literal::of_integer(1), a.type).value;
+      value = builder_.emit(Op::copysign, lane, lane, {unit, value});
+    }
+    return builder_.emit(Op::less, lane, Lane::u8, {value, constant(Literal::of_integer(0), a.type).value});
   }
   ValueId one() { return builder_.constant(Lane::u8, 1); }
 

@@ -91,6 +91,7 @@ constexpr std::array sorted_functions{
     Function{"rint", rint, 1},
     Function{"round", round, 1},
     Function{"sign", sign, 1},
+    Function{"signbit", signbit, 1},
     Function{"sin", sin, 1},
     Function{"sinh", sinh, 1},
     Function{"sqrt", sqrt, 1},

@@ -66,6 +66,7 @@ enum class Operation : std::uint8_t {
   cast,  // second argument: the DType
   clip,
   where,
+  signbit,
   isnan,
   isinf,
   isfinite,

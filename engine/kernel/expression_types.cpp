@@ -92,6 +92,7 @@ TypeSet loops_of(Operation operation) noexcept {
     case where:
     case cast:
     case ones_like:
+    case signbit:
     case isnan:
     case isinf:
     case isfinite:

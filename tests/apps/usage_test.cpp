@@ -2,8 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "command.hpp"
+#include "runrig/engine/expression.hpp"
+#include "source_directory.hpp"
 
 namespace runrig::test {
 namespace {
@@ -20,6 +24,14 @@ TEST(UsageTest, HelpFitsOneScreenAndLeadsToAnExampleForEachCommand) {
     EXPECT_EQ(own.exit_code, 0);
     EXPECT_THAT(own.out, HasSubstr("Example:\n  runrig " + command));
   }
+}
+
+TEST(UsageTest, EveryFunctionOfExpressionsIsExplained) {
+  std::ifstream file(source_directory() / "docs/expressions.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  const auto names = Expression::function_names();
+  EXPECT_GT(names.size(), 100U);
+  for (const std::string_view each : names) EXPECT_THAT(page, HasSubstr("`" + std::string(each))) << each;
 }
 
 TEST(UsageTest, VersionIsOneLine) {

@@ -89,6 +89,20 @@ TEST(Expression, TakesBooleansThatAreNotZeroAsTrue) {
   EXPECT_THAT(numbers_of<std::uint8_t>(evaluate("~a", {{"a", column}})), ElementsAre(1, 0, 0));
 }
 
+TEST(Expression, SignbitSeesTheSignOfZeroAndNan) {
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+  const Column signs =
+      evaluate("signbit(x)", {{"x", column_of<float>({-0.0F, 0.0F, -2.0F, 3.0F, -nan, nan, -1e-45F})}});
+  EXPECT_EQ(signs.dtype, DType::boolean);
+  EXPECT_THAT(numbers_of<std::uint8_t>(signs), ElementsAre(1, 0, 1, 0, 1, 0, 1));
+  EXPECT_THAT(numbers_of<std::uint8_t>(evaluate("signbit(x)", {{"x", column_of<std::int16_t>({-3, 0, 3})}})),
+              ElementsAre(1, 0, 0));
+  EXPECT_THAT(numbers_of<std::uint8_t>(evaluate("signbit(x)", {{"x", column_of<std::uint8_t>({255, 0})}})),
+              ElementsAre(0, 0));
+  EXPECT_THAT(numbers_of<std::uint8_t>(evaluate("signbit(x > 0)", {{"x", column_of<std::int8_t>({1, 0})}})),
+              ElementsAre(0, 0));
+}
+
 TEST(Expression, HypotDoesNotOverflow) {
   const auto result = evaluate("hypot(a, b)", {{"a", column_of<double>({3e300, 3e-320, HUGE_VAL})},
                                                {"b", column_of<double>({4e300, 4e-320, NAN})}});

@@ -116,7 +116,7 @@ struct InnerReduction;
 /// Names: variables, the constants pi, e, nan, inf, True, False, and the functions
 ///     abs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh
 ///     arcsinh arccosh arctanh hypot floor ceil trunc rint round sign minimum maximum fmin fmax clip where isnan isinf
-///     isfinite floor_divide fmod copysign deg2rad rad2deg ones_like
+///     isfinite signbit floor_divide fmod copysign deg2rad rad2deg ones_like
 /// the casts bool int8 ... uint64 float16 float32 float64 (floats are cut to integers; what does not fit wraps),
 /// with NumPy's further names absolute, fabs, power, and so on as function_names() lists them; "np." before a name is
 /// allowed.
