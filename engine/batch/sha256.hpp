@@ -5,7 +5,7 @@
 
 namespace runrig::batch {
 
-/// SHA-256 (FIPS 180-4) of a text, as 64 hexadecimal digits. For texts of some kilobytes: it is not tuned.
+/// SHA-256 (FIPS 180-4) of a text, as 64 hexadecimal digits.
 [[nodiscard]] std::string sha256_hex(std::string_view text);
 
 }  // namespace runrig::batch
