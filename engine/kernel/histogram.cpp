@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "runrig/engine/quantile.hpp"
@@ -51,16 +52,19 @@ detail::HistogramPlan plan_of(std::span<const double> edges) {
   }
   plan.scale = scale;
   for (std::size_t i = 0; i <= bins; ++i) {
-    plan.tolerance = std::max(plan.tolerance, std::fabs((edges[i] - plan.low) * scale - static_cast<double>(i)));
+    const double place = (edges[i] - plan.low) * scale;
+    constexpr double rounding = 0x1p-50;  // of the loop itself, at most
+    plan.tolerance = std::max(plan.tolerance, std::fabs(place - static_cast<double>(i)) + rounding);
   }
   return plan;
 }
 
-/// Counts in tables, of which one element in `histogram_tables` goes to each.
+/// Counts in tables, of which one element in `table_count` goes to each.
+template <std::size_t table_count>
 class TableCounts {
  public:
   TableCounts(const detail::HistogramPlan& plan, std::span<const double> edges)
-      : plan_(plan), edges_(edges), row_(plan.bins + std::size_t{1}), tables_(detail::histogram_tables * row_) {}
+      : plan_(plan), edges_(edges), row_(plan.bins + std::size_t{1}), tables_(table_count * row_) {}
 
   /// Of a chunk at most.
   void add(const double* numbers, std::size_t elements, std::uint64_t* counts) {
@@ -69,11 +73,9 @@ class TableCounts {
     const std::uint32_t before = put_aside();
     std::uint32_t* const table = tables_.data();
     std::size_t i = 0;
-    for (; i + detail::histogram_tables <= elements; i += detail::histogram_tables) {
-      ++table[index[i]];
-      ++table[row_ + static_cast<std::size_t>(index[i + 1])];
-      ++table[2 * row_ + static_cast<std::size_t>(index[i + 2])];
-      ++table[3 * row_ + static_cast<std::size_t>(index[i + 3])];
+    for (; i + table_count <= elements; i += table_count) {
+#pragma GCC unroll 8
+      for (std::size_t k = 0; k < table_count; ++k) ++table[k * row_ + static_cast<std::size_t>(index[i + k])];
     }
     for (; i < elements; ++i) ++table[index[i]];
     if (put_aside() == before) return;
@@ -82,7 +84,7 @@ class TableCounts {
     }
   }
   void add_to(std::uint64_t* counts) const {
-    for (std::size_t table = 0; table < detail::histogram_tables; ++table) {
+    for (std::size_t table = 0; table < table_count; ++table) {
       for (std::size_t bin = 0; bin < plan_.bins; ++bin) counts[bin] += tables_[table * row_ + bin];
     }
   }
@@ -90,7 +92,7 @@ class TableCounts {
  private:
   [[nodiscard]] std::uint32_t put_aside() const {
     std::uint32_t sum = 0;
-    for (std::size_t table = 0; table < detail::histogram_tables; ++table) sum += tables_[table * row_ + plan_.bins];
+    for (std::size_t table = 0; table < table_count; ++table) sum += tables_[table * row_ + plan_.bins];
     return sum;
   }
 
@@ -121,11 +123,18 @@ void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std
     });
     return;
   }
-  for (std::size_t begin = 0; begin < elements; begin += most_at_once) {
-    TableCounts tables(plan, edges);
-    for_chunks(begin, std::min(elements, begin + most_at_once),
-               [&](const double* numbers, std::size_t count) { tables.add(numbers, count, counts); });
-    tables.add_to(counts);
+  const auto count_in_tables = [&]<std::size_t table_count>(std::integral_constant<std::size_t, table_count>) {
+    for (std::size_t begin = 0; begin < elements; begin += most_at_once) {
+      TableCounts<table_count> tables(plan, edges);
+      for_chunks(begin, std::min(elements, begin + most_at_once),
+                 [&](const double* numbers, std::size_t count) { tables.add(numbers, count, counts); });
+      tables.add_to(counts);
+    }
+  };
+  if (bins > detail::many_histogram_bins) {
+    count_in_tables(std::integral_constant<std::size_t, detail::histogram_tables_of_many_bins>());
+  } else {
+    count_in_tables(std::integral_constant<std::size_t, detail::histogram_tables>());
   }
 }
 

@@ -257,20 +257,17 @@ double integer_squares(const std::byte* data, std::size_t elements, std::uint64_
 /// Left to the compiler's vectors.
 void histogram_index(const double* numbers, std::size_t elements, const HistogramPlan& plan, std::int32_t* index) {
   const double low = plan.low;
-  const double high = plan.high;
   const double scale = plan.scale;
-  const double least = plan.tolerance;
-  const double most = 1 - plan.tolerance;
+  const double near = 0.5 - plan.tolerance;  // to the middle of a bin
   const auto bins = static_cast<std::int32_t>(plan.bins);
   const auto limit = static_cast<double>(plan.bins);
   for (std::size_t i = 0; i < elements; ++i) {
-    const double x = numbers[i];
-    const double place = (x - low) * scale;
-    const bool inside = (x >= low) & (x < high) & (place < limit);
-    const double safe = inside ? place : 0;
-    const auto bin = static_cast<std::int32_t>(safe);
-    const double rest = safe - static_cast<double>(bin);
-    index[i] = (rest > least) & (rest < most) & inside ? bin : bins;
+    double place = (numbers[i] - low) * scale;
+    place = place < limit ? place : limit;  // and NaN
+    place = place > -1.0 ? place : -1.0;
+    const auto bin = static_cast<std::int32_t>(place);  // 0 also below 0, where no middle is near
+    const double from_middle = place - static_cast<double>(bin) - 0.5;
+    index[i] = __builtin_fabs(from_middle) < near ? bin : bins;
   }
 }
 

@@ -51,7 +51,10 @@ struct HistogramPlan {
 
 /// Several tables, one behind the other, each of bins + 1 counts: consecutive elements go to different ones, since they
 /// are often in the same bin, and an addition to a count waits for the one before.
-inline constexpr std::size_t histogram_tables = 4;
+inline constexpr std::size_t histogram_tables = 8;
+/// With more bins they leave the first-level cache, and consecutive elements meet less often.
+inline constexpr std::size_t many_histogram_bins = 1024;
+inline constexpr std::size_t histogram_tables_of_many_bins = 2;
 /// The last count of each table takes what is beside all bins or near an edge; a count never overflows, for fewer
 /// elements than 2^32.
 inline constexpr std::size_t histogram_chunk_elements = 1024;

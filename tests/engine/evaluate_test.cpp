@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -221,6 +222,23 @@ TEST_F(EvaluateTest, HistogramsCountEachElementInTheBinOfItsEdges) {
     }
   }
   on_both([&](auto& executor) { EXPECT_EQ(histogram(executor, a.ref(), edges), expected); });
+}
+
+TEST_F(EvaluateTest, HistogramsOfManyBinsCountNumbersBesideTheirEdges) {
+  Threads threads(2);
+  for (const std::size_t bins : {7UL, 1000UL, 5000UL}) {
+    const auto edges = histogram_edges(0.1, 3.0, bins, DType::float64);
+    const auto a = array<double>(Shape{20 * bins});
+    std::vector<std::uint64_t> expected(bins);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      const double edge = edges[i % (bins + 1)];
+      a(i) = i % 3 == 0 ? edge : std::nextafter(edge, i % 3 == 1 ? -1.0 : 9.0);
+      const auto above = std::upper_bound(edges.begin(), edges.end(), a(i)) - edges.begin();
+      if (above == 0 || a(i) > 3.0) continue;
+      ++expected[std::min(static_cast<std::size_t>(above), bins) - 1];
+    }
+    EXPECT_EQ(histogram(threads, a.ref(), edges), expected) << bins;
+  }
 }
 
 TEST_F(EvaluateTest, HistogramsOfNarrowAndVeryWideRangesAreExact) {
