@@ -35,7 +35,12 @@ void CommonOptions::add_to(CLI::App& command, bool with_files) {
   command.add_flag("--force-library", force_library)->group("");  // for tests: the slow path on everything
 }
 
+void CommonOptions::add_dry_run(CLI::App& command) {
+  command.add_flag("--dry-run", dry_run, "tell what would be read and written, and how much; write nothing");
+}
+
 void CommonOptions::settle() {
+  if (dry_run && !report.empty()) throw UsageError("--report: a dry run does nothing to report of");
   const auto level = spdlog::level::from_str(log_level);
   if (level == spdlog::level::off && log_level != "off") {
     throw UsageError("--log-level '" + log_level + "': use debug, info, warn, error or off");

@@ -29,12 +29,15 @@ struct CommonOptions {
   std::string log_level = "warn";
   std::string files_from;
   std::string report;
+  bool dry_run = false;
   double stall_seconds = 5;
   bool force_library = false;
   std::vector<std::string> files;
 
   /// Adds these options, and FILE..., to a command.
   void add_to(CLI::App& command, bool with_files = true);
+  /// Adds --dry-run.
+  void add_dry_run(CLI::App& command);
   /// Sets the log level; reads --files-from and adds its lines to `files`. Throws UsageError: unknown words, no
   /// files.
   void settle();

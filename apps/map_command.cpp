@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "dry_run_text.hpp"
 #include "run.hpp"
 #include "runrig/engine/expression.hpp"
 #include "text.hpp"
@@ -24,6 +25,7 @@ struct MapOptions {
   std::string kernel;
   std::string parameter;
   bool no_provenance = false;
+  bool json = false;
 };
 
 // The first "=" that is not quoted, as names of datasets may be.
@@ -100,13 +102,25 @@ int run(MapOptions& options, Run& run) {
   if (!options.dtype.empty()) request.dtype = dtype_option(options.dtype);
   request.storage = parse_storage(options.filter, options.chunk);
   request.provenance = !options.no_provenance;
+  if (options.common.dry_run) {
+    return print_dry_run(run, options.json, [&](batch::Session& session) { return session.plan(request); });
+  }
   const auto report = run.work([&](batch::Session& session) { return session.map(request); });
-  run.print_skipped();
+  if (!options.json) run.print_skipped();
+  std::string results;
   for (const auto& each : report.results) {
-    fmt::print("{}:{}  {} {}  {}\n", printable(each.output), printable(each.dataset), to_string(each.shape), each.dtype,
-               size_text(each.output_bytes));
+    if (options.json) {
+      results +=
+          fmt::format(R"({}{{"file":{},"output":{},"dataset":{},"shape":{},"dtype":{},"output_bytes":{}}})",
+                      results.empty() ? "" : ",\n", json_string(each.file), json_string(each.output),
+                      json_string(each.dataset), json_shape(each.shape), json_string(each.dtype), each.output_bytes);
+    } else {
+      fmt::print("{}:{}  {} {}  {}\n", printable(each.output), printable(each.dataset), to_string(each.shape),
+                 each.dtype, size_text(each.output_bytes));
+    }
     for (const auto& note : each.notes) SPDLOG_WARN("{}: {}", printable(each.output), printable(note));
   }
+  if (options.json) run.print_json(results, report.failures);
   print_failures(report.failures);
   return report.failures.empty() ? exit_ok : exit_failed;
 }
@@ -127,6 +141,8 @@ void add_map(CLI::App& app, int& exit_code) {
       ->type_name("NAME=DATASET[SEL]")
       ->allow_extra_args(false);
   options->output.add_to(*command, true);
+  options->common.add_dry_run(*command);
+  command->add_flag("--json", options->json, "print JSON");
   command
       ->add_option(
           "--to", options->to,

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "dry_run_text.hpp"
 #include "run.hpp"
 #include "runrig/batch/reduce.hpp"
 #include "text.hpp"
@@ -213,6 +214,10 @@ int run(ReduceOptions& options, Run& run) {
   options.common.settle();
   options.output.settle();
   const batch::ReduceRequest request = request_of(options);
+  if (options.common.dry_run) {
+    return print_dry_run(run, options.json,
+                         [&](batch::Session& session) { return batch::plan_reduce(session, request); });
+  }
   const auto report = run.work([&](batch::Session& session) { return batch::reduce(session, request); });
   if (options.json) {
     std::string results;
@@ -250,6 +255,7 @@ void add_reduce(CLI::App& app, int& exit_code) {
       ->type_name("A,B");
   command->add_flag("--skip-nan", options->skip_nan, "leave NaNs out (default: a NaN makes the result NaN)");
   options->output.add_to(*command, false);
+  options->common.add_dry_run(*command);
   command->add_option("--to", options->to, "the dataset to write (default /result)")->type_name("DATASET");
   command->add_flag("--json", options->json, "print JSON, numbers with all their digits");
   command->footer(

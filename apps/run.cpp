@@ -90,6 +90,16 @@ std::size_t Run::skipped() const {
       std::ranges::count(outcomes_, batch::FileStatus::skipped, &batch::FileOutcome::status));
 }
 
+void Run::print_json(const std::string& results, const std::vector<batch::Failure>& failures) const {
+  std::string skipped;
+  for (const auto& each : outcomes_) {
+    if (each.status != batch::FileStatus::skipped) continue;
+    skipped += fmt::format(R"({}{{"file":{},"output":{}}})", skipped.empty() ? "" : ",", json_string(each.file),
+                           json_string(each.output));
+  }
+  fmt::print("{{\"results\":[{}],\"up_to_date\":[{}],\"errors\":{}}}\n", results, skipped, json_failures(failures));
+}
+
 void Run::print_skipped() const {
   for (const auto& each : outcomes_) {
     if (each.status == batch::FileStatus::skipped) fmt::print("{}  is up to date\n", printable(each.output));

@@ -36,6 +36,8 @@ class Run {
   /// Files whose outputs are up to date: how many, and a line for each.
   [[nodiscard]] std::size_t skipped() const;
   void print_skipped() const;
+  /// {"results", "up_to_date", "errors"}: objects that are results of files, and what did not get any.
+  void print_json(const std::string& results, const std::vector<batch::Failure>& failures) const;
 
  private:
   [[nodiscard]] batch::Options engine();

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "common.hpp"
+#include "dry_run_text.hpp"
 #include "run.hpp"
 #include "runrig/sync/error.hpp"
 #include "text.hpp"
@@ -70,6 +71,9 @@ int run(CommonOptions& common, const std::vector<std::string>& names, bool json,
     request.datasets.push_back(hdf5::parse_dataset_ref(each));
     if (request.datasets.back().file) throw UsageError("-d '" + each + "': name the file as an argument of its own");
   }
+  if (common.dry_run) {
+    return print_dry_run(run, json, [&](batch::Session& session) { return session.plan(request); });
+  }
   const auto report = run.work([&](batch::Session& session) { return session.stats(request); });
   if (json) {
     std::string results;
@@ -91,6 +95,7 @@ void add_stats(CLI::App& app, int& exit_code) {
   auto json = std::make_shared<bool>(false);
   auto names = std::make_shared<std::vector<std::string>>();
   common->add_to(*command);
+  common->add_dry_run(*command);
   command->add_option("-d,--dataset", *names, "a dataset, with an optional selection; may be repeated (default: all)")
       ->type_name("DATASET[SEL]")
       ->allow_extra_args(false);

@@ -58,6 +58,7 @@ void run_reduction(Session::State& state, const InnerReduction& reduction, const
     (void)reduce_sequences(reducer, axes, nullptr, static_cast<std::size_t>(axes.results), 1, out);
     return;
   }
+  if (state.dry_run != nullptr) return;
   state.progress.bytes += axes.shape.checked_bytes(item_bytes(reducer.elements())).value_or(0);
   if (all_reduced(axes) && is_told_by_statistics(reducer.operation())) {
     store_reduction(reducer, summarize(state, values), out);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "dry_run.hpp"
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -44,7 +45,7 @@ FileOutcome FileLedger::begin(std::size_t file) const {
 
 void FileLedger::settle(std::size_t file, FileOutcome outcome) {
   settled_[file] = true;
-  if (state_.options.on_file) state_.options.on_file(outcome);
+  if (state_.options.on_file && state_.dry_run == nullptr) state_.options.on_file(outcome);
 }
 
 void FileLedger::run(const std::function<void()>& body) {
@@ -66,6 +67,7 @@ void FileLedger::file(std::size_t file, double seconds, const std::function<void
   const std::size_t failed_before = failures_.size();
   const std::uint64_t bytes_before = state_.progress.bytes;
   ++state_.progress.files_known;
+  if (state_.dry_run != nullptr) state_.dry_run->begin(file);
   try {
     body(outcome);
   } catch (const Cancelled&) {
@@ -77,6 +79,7 @@ void FileLedger::file(std::size_t file, double seconds, const std::function<void
   }
   outcome.errors.assign(failures_.begin() + static_cast<std::ptrdiff_t>(failed_before), failures_.end());
   outcome.status = outcome.errors.empty() ? FileStatus::done : FileStatus::failed;
+  if (state_.dry_run != nullptr && outcome.status == FileStatus::failed) state_.dry_run->drop();
   if (outcome.status == FileStatus::done && !outcome.output.empty()) outcome.output_bytes = size_of(outcome.output);
   outcome.array_bytes = state_.progress.bytes - bytes_before;
   outcome.seconds = seconds + std::chrono::duration<double>(Clock::now() - start).count();
@@ -86,6 +89,11 @@ void FileLedger::file(std::size_t file, double seconds, const std::function<void
 }
 
 void FileLedger::skip(std::size_t file, const std::string& output) {
+  if (state_.dry_run != nullptr) {
+    state_.dry_run->begin(file);
+    state_.dry_run->current().up_to_date = true;
+    state_.dry_run->current().output = output;
+  }
   FileOutcome outcome = begin(file);
   outcome.status = FileStatus::skipped;
   outcome.output = output;

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "bound_expression.hpp"
+#include "dry_run.hpp"
 #include "encoding.hpp"
 #include "file_tasks.hpp"
 #include "output_job.hpp"
@@ -86,6 +87,7 @@ class MapOne {
     }
     const OutputPart& first = wanted.parts[0];
     wanted.action = "reading " + wanted.variables[first.like.value_or(first.inputs[0])].dataset;
+    if (state.dry_run != nullptr) return tell_plan(wanted, output, state.dry_run->current(), results);
     // All notes on the file are told with its first dataset.
     for (auto& each : make_output(state, wanted, output)) results[0].notes.push_back(std::move(each));
     std::error_code ignored;
@@ -104,6 +106,23 @@ class MapOne {
   }
 
  private:
+  // In place of the results: what would be read and written.
+  std::vector<MapResult> tell_plan(const OutputRequest& wanted, const PendingOutput& output, PlannedFile& planned,
+                                   const std::vector<MapResult>& results) const {
+    for (const Variable& each : variables_) {
+      const auto& selection = each.input->dataset.selection;
+      const Shape& shape = each.here.selection.shape;
+      planned.reads.push_back({each.here.file, each.here.dataset + (selection ? selection->text : ""), shape,
+                               each.here.info.type.numpy,
+                               shape.checked_bytes(item_bytes(each.here.info.type.dtype)).value_or(UINT64_MAX)});
+    }
+    tell_writes(wanted, output, planned);
+    for (const MapResult& each : results) {
+      planned.notes.insert(planned.notes.end(), each.notes.begin(), each.notes.end());
+    }
+    return {};
+  }
+
   // Adds what the formula is computed from to `all`, each dataset once.
   OutputPart plan(Session::State& state, const Formula& formula, std::vector<std::string>& notes,
                   std::vector<OutputVariable>& all) {
@@ -324,7 +343,7 @@ std::vector<Formula> parse_outputs(const MapRequest& request, const std::vector<
 }
 
 OutputWish wish_of(const MapRequest& request) {
-  OutputWish wish{request.output, {}, request.existing, request.resume, false, request_text(request)};
+  OutputWish wish{request.output, {}, request.existing, request.resume, request_text(request)};
   for (const MapInput& each : request.inputs) {
     if (each.dataset.file) wish.further.push_back(*each.dataset.file);
   }
@@ -333,6 +352,10 @@ OutputWish wish_of(const MapRequest& request) {
 }
 
 }  // namespace
+
+DryRun Session::plan(const MapRequest& request) {
+  return run_dry(*state_, request.files, [&] { return map(request); });
+}
 
 MapReport Session::map(const MapRequest& request) {
   State& state = *state_;
@@ -375,6 +398,7 @@ MapReport Session::map(const MapRequest& request) {
       here.file = ref.file.value_or(file);
       here.dataset = ref.path;
       here.info = decode_dataset(record.at(0));
+      if (lies_elsewhere(here.info.layout)) plan.unbind(result.file);
       here.selection = hdf5::resolve(ref.selection, here.info.shape, here.file + ":" + ref.path);
       bound[i].all_fill = record.at(1).as_bool();
     }

@@ -63,7 +63,7 @@ class OutputJob {
   }
 
   std::vector<std::string> run() {
-    check_space();
+    check_space(request_, output_);
     for (const Pass& pass : passes_) {
       if (!pass.all_fill()) state_.progress.bytes += pass.spec().shape.elements() * pass.element_bytes();
     }
@@ -73,26 +73,6 @@ class OutputJob {
   }
 
  private:
-  void check_space() const {
-    std::uint64_t total = 0;  // of what is stored as it is; how large the rest gets is not known
-    for (const OutputPart& part : request_.parts) {
-      const auto bytes = part.spec.shape.checked_bytes(item_bytes(part.spec.dtype));
-      if (!bytes) throw TaskError("the result of shape " + to_string(part.spec.shape) + " is too large");
-      if (part.all_fill || (part.spec.chunk.rank() > 0 && !part.spec.filters.empty())) continue;
-      if (__builtin_add_overflow(total, *bytes, &total)) total = UINT64_MAX;
-    }
-    if (total == 0) return;
-    const auto directory = std::filesystem::path(output_.temporary_path()).parent_path().string();
-    struct statvfs status {};
-    check_errno(::statvfs(directory.c_str(), &status), "look for space in", directory);
-    const std::uint64_t free_bytes = static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
-    if (total > free_bytes) {
-      throw Error(std::errc::no_space_on_device,
-                  "write " + std::to_string(total) + " bytes, with " + std::to_string(free_bytes) + " free, to",
-                  output_.final_path());
-    }
-  }
-
   void write() {
     const auto memory = make_plan();
     create();
@@ -329,6 +309,26 @@ class OutputJob {
 };
 
 }  // namespace
+
+void check_space(const OutputRequest& request, const PendingOutput& output) {
+  std::uint64_t total = 0;  // of what is stored as it is; how large the rest gets is not known
+  for (const OutputPart& part : request.parts) {
+    const auto bytes = part.spec.shape.checked_bytes(item_bytes(part.spec.dtype));
+    if (!bytes) throw TaskError("the result of shape " + to_string(part.spec.shape) + " is too large");
+    if (part.all_fill || (part.spec.chunk.rank() > 0 && !part.spec.filters.empty())) continue;
+    if (__builtin_add_overflow(total, *bytes, &total)) total = UINT64_MAX;
+  }
+  if (total == 0) return;
+  const auto directory = std::filesystem::path(output.temporary_path()).parent_path().string();
+  struct statvfs status {};
+  check_errno(::statvfs(directory.c_str(), &status), "look for space in", directory);
+  const std::uint64_t free_bytes = static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+  if (total > free_bytes) {
+    throw Error(std::errc::no_space_on_device,
+                "write " + std::to_string(total) + " bytes, with " + std::to_string(free_bytes) + " free, to",
+                output.final_path());
+  }
+}
 
 std::vector<std::string> make_output(Session::State& state, const OutputRequest& request, PendingOutput& output) {
   return OutputJob(state, request, output).run();

@@ -40,6 +40,9 @@ struct OutputRequest {
   std::string action;  // what a worker that dies was about, for the message: "reading /x"
 };
 
+/// Throws TaskError for results too large to be, Error no_space_on_device where what is stored as it is does not fit.
+void check_space(const OutputRequest& request, const PendingOutput& output);
+
 /// Computes and writes it: workers make tiles, the writer places their chunks, or the workers fill contiguous datasets
 /// themselves. Parts of one shape and chunking are made in one pass over their variables. The file is published when it
 /// is complete. Returns notes on what could not be kept.

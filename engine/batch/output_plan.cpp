@@ -26,7 +26,7 @@ OutputPlan::OutputPlan(const Session::State& state, const std::vector<std::strin
     numbers_.push_back(i);
     outputs_.push_back({std::make_unique<PendingOutput>(paths[i], replace), std::nullopt});
   }
-  if (wish_.dry_run) return;
+  if (state.dry_run != nullptr) return;
   for (const std::string& each : directories) remove_dead_temporaries(each);
 }
 
@@ -85,7 +85,9 @@ std::string OutputPlan::seal(const Output& output, const std::string& file, std:
     if (output.versions && FileVersion::of(all[i]) == (*output.versions)[i]) continue;
     throw FormatError("read", all[i], "it was changed meanwhile");
   }
-  return record_text(make_record(wish_.request, *output.versions), file_bytes);
+  OutputRecord record = make_record(wish_.request, *output.versions);
+  if (!output.bound) record.inputs = "unknown";
+  return record_text(record, file_bytes);
 }
 
 }  // namespace runrig::batch

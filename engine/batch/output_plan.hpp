@@ -17,8 +17,7 @@ struct OutputWish {
   std::vector<std::string> further;  // files that are read for every output, beside its own input
   MapRequest::Existing existing = MapRequest::Existing::refuse;
   bool resume = false;
-  bool dry_run = false;  // nothing is to be changed on disk
-  std::string request;   // its request_text()
+  std::string request;  // its request_text()
 };
 
 /// The outputs of one call, one for each input file: which are to be made, decided before any work, and which need not
@@ -39,6 +38,8 @@ class OutputPlan {
 
   /// Before anything is read of files()[i].
   void begin(std::size_t i);
+  /// Its elements lie in files that are not known here, whose changes nobody will see: its output is never up to date.
+  void unbind(std::size_t i) { outputs_[i].bound = false; }
   /// Removes what is not complete.
   void end(std::size_t i) { outputs_[i].pending.reset(); }
 
@@ -46,6 +47,7 @@ class OutputPlan {
   struct Output {
     std::unique_ptr<PendingOutput> pending;
     std::optional<std::vector<FileVersion>> versions;  // none: an input is not there
+    bool bound = true;
   };
   struct Finished {
     std::size_t number = 0;

@@ -28,6 +28,11 @@ struct OutputRecord {
 };
 
 inline constexpr std::size_t record_bytes = 256;
+/// Whether elements of such a dataset lie in other files than the one that it is in.
+[[nodiscard]] constexpr bool lies_elsewhere(hdf5::Layout layout) {
+  return layout == hdf5::Layout::virtual_sources || layout == hdf5::Layout::external_files;
+}
+
 /// The record as it is put behind a file of `file_bytes` bytes.
 [[nodiscard]] std::string record_text(const OutputRecord& record, std::uint64_t file_bytes);
 /// The record of a file; none if it has none, or is not as long as it was when it got it. Throws Error if the file

@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 
+#include "dry_run.hpp"
 #include "encoding.hpp"
 #include "output_job.hpp"
 #include "output_plan.hpp"
@@ -59,12 +60,40 @@ class TargetResult {
     result_.result_dtype = reducer_.result();
     result_.result_shape = argument.is_histogram() ? Shape{argument.operation.bins} : axes_.kept;
     state_.progress.bytes += result_.shape.checked_bytes(item_bytes(large_.info.type.dtype)).value_or(0);
+    if (argument.describe_only) return;
     const Object* const made = target.record->find("result");
     if (made != nullptr) {
       take(*target.record, made->as_bytes());
     } else {
       make();
     }
+  }
+
+  [[nodiscard]] hdf5::Layout layout() const { return large_.info.layout; }
+
+  // In place of the results: of a dataset that is only described.
+  void tell_plan(const PendingOutput* output, PlannedFile& planned) {
+    PlannedDataset read;
+    read.file = result_.file;
+    read.dataset = result_.dataset;
+    read.shape = result_.shape;
+    read.dtype = result_.dtype;
+    read.bytes = result_.shape.checked_bytes(item_bytes(large_.info.type.dtype)).value_or(UINT64_MAX);
+    planned.reads.push_back(std::move(read));
+    if (output == nullptr) return;
+    planned.output = output->final_path();
+    if (!argument_.is_histogram()) {
+      planned.writes.push_back(describe(spec_like_source(), planned.output, request_.to));
+      planned.notes = result_.notes;
+      return;
+    }
+    hdf5::OutputSpec spec;
+    spec.dtype = DType::int64;
+    spec.shape = Shape{argument_.operation.bins};
+    planned.writes.push_back(describe(spec, planned.output, request_.to));
+    spec.dtype = histogram_edge_dtype(reducer_.elements());
+    spec.shape = Shape{argument_.operation.bins + 1};
+    planned.writes.push_back(describe(spec, planned.output, request_.to + "_edges"));
   }
 
   ReduceResult in_memory() { return std::move(result_); }
@@ -85,6 +114,17 @@ class TargetResult {
   }
 
  private:
+  hdf5::OutputSpec spec_like_source() {
+    hdf5::OutputSpec spec;
+    if (!large_.info.null_space) {
+      spec = hdf5::output_like(large_.info, kept_part(large_.selection, axes_), reducer_.result(), result_.notes);
+    }
+    spec.null_space = false;
+    spec.dtype = reducer_.result();
+    spec.shape = axes_.kept;
+    return spec;
+  }
+
   void write_like_source(PendingOutput& output) {
     AnyArray array = AnyArray::create_anonymous(reducer_.result(), axes_.kept);
     std::memcpy(array.ref().data, result_.values.data(), result_.values.size());
@@ -96,11 +136,7 @@ class TargetResult {
     variable.array = array.handle();
     variable.selection = kept_part(large_.selection, axes_);
     variable.dtype = reducer_.result();
-    part.spec = hdf5::output_like(large_.info, variable.selection, variable.dtype, result_.notes);
-    part.spec.null_space = false;
-    if (large_.info.null_space) part.spec = hdf5::OutputSpec{};
-    part.spec.dtype = variable.dtype;
-    part.spec.shape = axes_.kept;
+    part.spec = spec_like_source();
     part.program = &copy;
     part.inputs = {0};
     part.dataset = request_.to;
@@ -200,6 +236,7 @@ ReduceArgument argument_of(const ReduceRequest& request, const Session::State& s
   }
   argument.max_elements = request.output.empty() ? request.max_elements : std::numeric_limits<std::uint64_t>::max();
   argument.force_library = state.options.force_library;
+  argument.describe_only = state.dry_run != nullptr;
   argument.memory_bytes = state.memory_bytes;
   argument.bytes_done = &state.bytes_done();
   return argument;
@@ -258,6 +295,10 @@ std::string ReduceOperation::name() const {
   return std::string(reduction_name(reduction));
 }
 
+DryRun plan_reduce(Session& session, const ReduceRequest& request) {
+  return run_dry(session.state(), request.files, [&] { return reduce(session, request); });
+}
+
 ReduceReport reduce(Session& session, const ReduceRequest& request) {
   Session::State& state = session.state();
   check_request(request);
@@ -265,7 +306,7 @@ ReduceReport reduce(Session& session, const ReduceRequest& request) {
   std::optional<OutputPlan> plan;
   if (in_file) {
     plan.emplace(state, request.files,
-                 OutputWish{request.output, {}, request.existing, request.resume, false, request_text(request)});
+                 OutputWish{request.output, {}, request.existing, request.resume, request_text(request)});
   }
   const std::vector<std::string>& files = in_file ? plan->files() : request.files;
   ReduceReport report;
@@ -277,6 +318,10 @@ ReduceReport reduce(Session& session, const ReduceRequest& request) {
   const auto make = [&](FileResult& result, FileOutcome& outcome) {
     take_targets(result, files[result.file], request.datasets, report.failures, [&](const TargetRecord& target) {
       TargetResult made(state, request, *argument, target);
+      if (state.dry_run != nullptr) {
+        return made.tell_plan(in_file ? &plan->output(result.file) : nullptr, state.dry_run->current());
+      }
+      if (in_file && lies_elsewhere(made.layout())) plan->unbind(result.file);
       report.results.push_back(in_file ? made.in_file(plan->output(result.file)) : made.in_memory());
       const ReduceResult& last = report.results.back();
       outcome.output = last.output;

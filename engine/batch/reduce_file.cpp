@@ -43,6 +43,7 @@ class Examination {
     }
     record_ = Object::dict({{"dtype", encode_text(info_.type.numpy)}, {"shape", encode(selection_.shape)}});
     record_.insert_or_assign("large", encode(info_));
+    if (argument_.describe_only) return std::move(record_);
     const bool constant = elements_ > 0 && dataset_.all_fill();
     if (argument_.is_histogram()) {
       histogram(constant);

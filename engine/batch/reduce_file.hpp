@@ -21,6 +21,7 @@ struct ReduceArgument {
   std::array<std::int64_t, max_rank> axes{};
   std::uint64_t max_elements = 0;  // of a result
   bool force_library = false;
+  bool describe_only = false;  // nothing is reduced
   std::size_t memory_bytes = 0;
   std::atomic<std::uint64_t>* bytes_done = nullptr;
 

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "dry_run.hpp"
 #include "encoding.hpp"
 #include "output_plan.hpp"
 #include "repack_plan.hpp"
@@ -35,6 +36,30 @@ class RepackOne {
     options_.max_chunk_bytes = state.memory_bytes / 4;
   }
 
+  // In place of run(): of all datasets, each is read and written.
+  void tell_plan(PlannedFile& planned) {
+    const RepackFilePlan* plan = nullptr;
+    const ArenaWriter memory = file_plan(plan);
+    const Object report = run_reporting_writer(
+        state_, [plan](SliceContext& context, const Journal& journal) { plan_repacked(context, *plan, journal); },
+        "creating the output", 0, journal_bytes);
+    planned.output = output_.final_path();
+    for (const Object& each : report.at("notes").items()) planned.notes.push_back(decode_text(each));
+    for (const Object& each : report.at("datasets").items()) {
+      PlannedDataset dataset;
+      dataset.file = file_;
+      dataset.dataset = decode_text(each.at("path"));
+      dataset.dtype = decode_text(each.at("dtype"));
+      dataset.shape = decode_shape(each.at("shape"));
+      dataset.bytes = each.at("bytes").as_uint();
+      planned.reads.push_back(dataset);
+      dataset.file = planned.output;
+      dataset.chunk = decode_shape(each.at("chunk"));
+      for (const Object& filter : each.at("filters").items()) dataset.filters.push_back(decode_text(filter));
+      planned.writes.push_back(std::move(dataset));
+    }
+  }
+
   RepackResult run() {
     retry_when_writer_dies(state_, output_, [this] { write(); });
     output_.publish();
@@ -49,7 +74,8 @@ class RepackOne {
   }
 
  private:
-  void write() {
+  // Valid while what is returned lives.
+  ArenaWriter file_plan(const RepackFilePlan*& result) const {
     const auto options = pickle::dumps(encode(options_));
     ArenaWriter memory(*state_.arena,
                        sizeof(RepackFilePlan) + options.size() + file_.size() + output_.temporary_path().size() + 256);
@@ -58,6 +84,13 @@ class RepackOne {
     plan->file.temporary = memory.add(output_.temporary_path());
     plan->source = memory.add(file_);
     plan->options = add_bytes(memory, options);
+    result = plan;
+    return memory;
+  }
+
+  void write() {
+    const RepackFilePlan* plan = nullptr;
+    const ArenaWriter memory = file_plan(plan);
     std::error_code ignored;
     const auto bytes = std::filesystem::file_size(file_, ignored);
     const Object report = run_reporting_writer(
@@ -153,17 +186,23 @@ class RepackOne {
 
 }  // namespace
 
+DryRun Session::plan(const RepackRequest& request) {
+  return run_dry(*state_, request.files, [&] { return repack(request); });
+}
+
 RepackReport Session::repack(const RepackRequest& request) {
   State& state = *state_;
   RepackReport report;
-  OutputPlan plan(state, request.files,
-                  {request.output, {}, request.existing, request.resume, false, request_text(request)});
+  OutputPlan plan(state, request.files, {request.output, {}, request.existing, request.resume, request_text(request)});
   FileLedger ledger(state, request.files, report.failures);
   ledger.run([&] {
     plan.skip_finished(ledger);
     for (std::size_t i = 0; i < plan.files().size(); ++i) {
       ledger.file(plan.number(i), 0, [&](FileOutcome& outcome) {
         state.check_interrupt();
+        if (state.dry_run != nullptr) {
+          return RepackOne(state, request, plan.files()[i], plan.output(i)).tell_plan(state.dry_run->current());
+        }
         plan.begin(i);
         report.results.push_back(RepackOne(state, request, plan.files()[i], plan.output(i)).run());
         outcome.output = report.results.back().output;

@@ -26,6 +26,8 @@ struct RepackPlan {
 /// Writer: makes the file with all that workers do not make, and keeps it open. Reports {"datasets", "notes"} to the
 /// journal.
 void create_repacked(SliceContext& context, const RepackFilePlan& plan, const Journal& journal);
+/// Writer: reports {"datasets", "notes"} likewise, of all datasets, and makes no file.
+void plan_repacked(SliceContext& context, const RepackFilePlan& plan, const Journal& journal);
 /// Workers: encodes the chunks of one tile into its memory, but for those that were never written.
 void repack_tile(SliceContext& context, const RepackPlan& plan, MapTile& tile);
 

@@ -87,6 +87,39 @@ void repack_tile(SliceContext& context, const RepackPlan& plan, MapTile& tile) {
   }
 }
 
+namespace {
+
+// What the parent is told of a file.
+void report_datasets(std::vector<pickle::Object> datasets, const std::vector<std::string>& notes,
+                     const Journal& journal) {
+  std::vector<pickle::Object> lines;
+  for (const auto& each : notes) lines.push_back(encode_text(each));
+  journal.append(pickle::Object::dict(
+      {{"datasets", pickle::Object::list(std::move(datasets))}, {"notes", pickle::Object::list(std::move(lines))}}));
+}
+
+}  // namespace
+
+void plan_repacked(SliceContext& context, const RepackFilePlan& plan, const Journal& journal) {
+  journal.act("opening the file");
+  const hdf5::File source = hdf5::File::open(plan.source);
+  journal.act("copying the file's structure");  // as far as it goes: messages are those of the work
+  std::vector<std::string> notes;
+  std::vector<pickle::Object> datasets;
+  for (const auto& each : hdf5::plan_copy(source, decode_repack_options(pickle::loads(plan.options)), notes,
+                                          [&context] { context.heartbeat(); })) {
+    std::vector<pickle::Object> filters;
+    for (const auto& filter : each.filters) filters.push_back(encode_text(filter.name));
+    datasets.push_back(pickle::Object::dict({{"path", encode_text(each.path)},
+                                             {"dtype", encode_text(each.dtype)},
+                                             {"shape", encode(each.shape)},
+                                             {"bytes", each.bytes},
+                                             {"chunk", encode(each.chunk)},
+                                             {"filters", pickle::Object::list(std::move(filters))}}));
+  }
+  report_datasets(std::move(datasets), notes, journal);
+}
+
 void create_repacked(SliceContext& context, const RepackFilePlan& plan, const Journal& journal) {
   abandon_output();
   journal.act("opening the file");
@@ -101,10 +134,7 @@ void create_repacked(SliceContext& context, const RepackFilePlan& plan, const Jo
   hold_output(plan.file.id, std::move(output));
   std::vector<pickle::Object> datasets;
   for (const auto& each : left) datasets.push_back(encode(each));
-  std::vector<pickle::Object> lines;
-  for (const auto& each : notes) lines.push_back(encode_text(each));
-  journal.append(pickle::Object::dict(
-      {{"datasets", pickle::Object::list(std::move(datasets))}, {"notes", pickle::Object::list(std::move(lines))}}));
+  report_datasets(std::move(datasets), notes, journal);
 }
 
 }  // namespace runrig::batch

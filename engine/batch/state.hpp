@@ -19,6 +19,8 @@
 
 namespace runrig::batch {
 
+class DryRunner;
+
 /// What a session has: the memory and the processes, and how the parent waits for them.
 struct Session::State {
   explicit State(Options wanted);
@@ -29,6 +31,7 @@ struct Session::State {
   Pool readers;
   Pool writer;  // one process, so that what it opened in one launch it has in the next
   Progress progress;
+  DryRunner* dry_run = nullptr;  // not null: the call at hand says what it would do, and does nothing
 
   /// Waits for a launch, showing progress and watching for an interrupt. Throws Cancelled after ending the launch.
   void wait(Launch& launch);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "dry_run.hpp"
 #include "encoding.hpp"
 #include "file_ledger.hpp"
 #include "runrig/sync/error.hpp"
@@ -14,6 +15,7 @@ using pickle::Object;
 struct Argument {
   Targets targets;
   bool force_library = false;
+  bool describe_only = false;
   std::size_t max_chunk_bytes = 0;
   std::atomic<std::uint64_t>* bytes_done = nullptr;
 };
@@ -34,6 +36,8 @@ Object examine(SliceContext& context, const FileTask& task, const Argument& argu
   }
   const hdf5::Selection selection = target.resolve(dataset);
   record.insert_or_assign("shape", encode(selection.shape));
+  record.insert_or_assign("bytes", selection.shape.checked_bytes(item_bytes(info.type.dtype)).value_or(UINT64_MAX));
+  if (argument.describe_only) return record;
   if (dataset.all_fill()) {
     record.insert_or_assign("stats",
                             encode(summarize_constant(info.type.dtype, info.fill, selection.shape.elements())));
@@ -70,20 +74,36 @@ DatasetStatistics statistics_of(Session::State& state, const TargetRecord& targe
   return result;
 }
 
+// Of one that is only described.
+PlannedDataset planned(const TargetRecord& target) {
+  PlannedDataset planned;
+  planned.file = target.file;
+  planned.dataset = target.name;
+  planned.dtype = decode_text(target.record->at("dtype"));
+  planned.shape = decode_shape(target.record->at("shape"));
+  if (const Object* bytes = target.record->find("bytes")) planned.bytes = bytes->as_uint();
+  return planned;
+}
+
 }  // namespace
+
+DryRun Session::plan(const StatsRequest& request) {
+  return run_dry(*state_, request.files, [&] { return stats(request); });
+}
 
 StatsReport Session::stats(const StatsRequest& request) {
   State& state = *state_;
   StatsReport report;
   ArenaWriter memory(*state.arena, sizeof(Argument) + target_bytes(request.datasets));
   auto* argument = memory.add<Argument>(1);
-  *argument = {add_targets(memory, request.datasets), state.options.force_library, state.memory_bytes,
-               &state.bytes_done()};
+  *argument = {add_targets(memory, request.datasets), state.options.force_library, state.dry_run != nullptr,
+               state.memory_bytes, &state.bytes_done()};
   FileLedger ledger(state, request.files, report.failures);
   const auto take = [&](FileResult result) {
     ledger.file(result.file, result.seconds, [&](FileOutcome& outcome) {
       take_targets(result, request.files[result.file], request.datasets, report.failures,
                    [&](const TargetRecord& target) {
+                     if (state.dry_run != nullptr) return state.dry_run->current().reads.push_back(planned(target));
                      report.results.push_back(statistics_of(state, target));
                      outcome.datasets.push_back(target.name);
                    });

@@ -75,6 +75,12 @@ class FileCopy {
         heartbeat_(heartbeat),
         references_(source.state().file.get(), output.file.get(), [this](hid_t object) { return copy_of(object); }) {}
 
+  /// Notes what would become of each dataset, in place of copying it.
+  void plan(std::vector<RepackedDataset>& planned) {
+    planned_ = &planned;
+    (void)run();
+  }
+
   std::vector<RepackDataset> run() {
     Id from = checked(H5Gopen2(source_.state().file.get(), "/", H5P_DEFAULT), attempt, name_of("/"));
     Id to = checked(H5Gopen2(output_.file.get(), "/", H5P_DEFAULT), attempt, name_of("/"));
@@ -89,6 +95,7 @@ class FileCopy {
       copy_link(group, group.links[group.next++]);
     }
     check_names();
+    if (planned_ != nullptr) return {};
     // Now that all objects are there, what refers to them.
     for (const std::string& path : waiting_) copy_values(path);
     for (const std::string& path : objects_) copy_attributes(path);
@@ -207,6 +214,11 @@ class FileCopy {
     const Id type = checked(H5Dget_type(from), attempt, name);
     const detail::TypeContent content = detail::content_of(type.get(), name);
     const auto plan = plan_storage(info, content, path);
+    if (planned_ != nullptr) {
+      planned_->push_back({path, info.type.numpy, info.shape, info.size_bytes, plan.has_value(),
+                           plan ? plan->chunk : info.chunk, plan ? plan->filters : info.filters});
+      return;
+    }
     if (!plan && !content.references && check(H5Tcommitted(type.get()), attempt, name) == 0) {
       // As it is, without decoding: by the library. Attributes follow, for they may refer to objects.
       const Id how = checked(H5Pcreate(H5P_OBJECT_COPY), attempt, name);
@@ -352,6 +364,7 @@ class FileCopy {
   std::vector<std::string> waiting_;      // datasets whose elements the library copies
   std::vector<std::string> named_;        // those of options_.datasets that were met
   std::vector<RepackDataset> left_;
+  std::vector<RepackedDataset>* planned_ = nullptr;
   std::vector<OpenGroup> open_;
   detail::ReferenceMap references_;
 };
@@ -403,6 +416,21 @@ OutputFile OutputFile::create_like(const std::string& path, const File& source) 
     done += static_cast<hsize_t>(written);
   }
   return file;
+}
+
+std::vector<RepackedDataset> plan_copy(const File& source, const RepackOptions& options,
+                                       std::vector<std::string>& notes, const std::function<void()>& heartbeat) {
+  detail::start_library();
+  // The groups are made in memory: a path that no file can have, for the library looks for one first.
+  const Id access = checked(H5Pcreate(H5P_FILE_ACCESS), attempt, source.path());
+  check(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, 0), attempt, source.path());
+  OutputFile::State output;
+  output.path = source.path();
+  output.file =
+      checked(H5Fcreate("/dev/null/runrig", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), attempt, source.path());
+  std::vector<RepackedDataset> planned;
+  FileCopy(source, output, options, notes, heartbeat).plan(planned);
+  return planned;
 }
 
 std::vector<RepackDataset> copy_file(const File& source, OutputFile& output, const RepackOptions& options,

@@ -163,6 +163,27 @@ TEST_F(ResumeTest, AnInputThatIsGoneIsReportedAndItsOutputStays) {
   EXPECT_EQ(outputs(), first);
 }
 
+TEST_F(ResumeTest, WhatIsOfAVirtualDatasetIsMadeAgainForItsSourcesAreNotKnown) {
+  RUNRIG_NEED_PYTHON(python, "h5py");
+  const std::string path = directory_ / "virtual.h5";
+  ASSERT_EQ(run_python(python, R"(
+import h5py, sys
+layout = h5py.VirtualLayout(shape=(62, 37, 72), dtype='f4')
+layout[:] = h5py.VirtualSource(sys.argv[2], 'wind/u', shape=(62, 37, 72))
+h5py.File(sys.argv[1], 'w').create_virtual_dataset('u', layout)
+)",
+                       {path, input("month-1.h5")})
+                .err,
+            "");
+  for (const std::vector<std::string>& each :
+       {std::vector<std::string>{"map", "u*2", "-i", "u=/u"}, std::vector<std::string>{"reduce", "mean", "-d", "/u"}}) {
+    auto words = each;
+    words.insert(words.end(), {path, "-o", output(each[0] + ".h5"), "--resume"});
+    ASSERT_EQ(runrig(words).exit_code, 0);
+    EXPECT_THAT(runrig(words).out, ::testing::Not(HasSubstr("up to date")));
+  }
+}
+
 TEST_F(ResumeTest, NeedsAnOutput) {
   expect_one_line(runrig({"reduce", "mean", sample("month-1.h5"), "--resume"}), 2, {"--resume", "-o"});
 }

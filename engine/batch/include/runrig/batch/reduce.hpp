@@ -72,4 +72,7 @@ struct ReduceReport {
 /// Quantiles are exact: sequences that do not fit a worker's memory are read several times.
 [[nodiscard]] ReduceReport reduce(Session& session, const ReduceRequest& request);
 
+/// What that would read and write, as Session::plan() has it for others. What only the elements tell is not found out.
+[[nodiscard]] DryRun plan_reduce(Session& session, const ReduceRequest& request);
+
 }  // namespace runrig::batch

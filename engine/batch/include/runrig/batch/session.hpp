@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runrig/batch/dry_run.hpp"
 #include "runrig/batch/outcome.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/statistics.hpp"
@@ -170,6 +171,11 @@ class Session {
   /// Copies whole files: groups, links, attributes, named types and datasets, in the order of their creation; the
   /// workers encode the chunks of what is to be stored in another way. Errors and outputs as for map().
   [[nodiscard]] RepackReport repack(const RepackRequest& request);
+
+  /// What these calls would read and write, after the same checks and with the same errors. Nothing is written.
+  [[nodiscard]] DryRun plan(const StatsRequest& request);
+  [[nodiscard]] DryRun plan(const MapRequest& request);
+  [[nodiscard]] DryRun plan(const RepackRequest& request);
 
   struct State;  // private to engine/batch
   [[nodiscard]] State& state() noexcept { return *state_; }

@@ -41,4 +41,19 @@ struct RepackDataset {
                                                    std::vector<std::string>& notes,
                                                    const std::function<void()>& heartbeat);
 
+/// A dataset of a file that is to be copied.
+struct RepackedDataset {
+  std::string path;
+  std::string dtype;  ///< NumPy's notation
+  Shape shape{};
+  std::uint64_t bytes = 0;  ///< of its elements, decoded; UINT64_MAX if that does not fit
+  bool anew = false;        ///< stored as the options say; else as it is
+  Shape chunk{};            ///< of the copy
+  std::vector<FilterInfo> filters{};
+};
+/// The datasets that copy_file() would copy, in its order, with its errors for `options`. Nothing is written.
+[[nodiscard]] std::vector<RepackedDataset> plan_copy(const File& source, const RepackOptions& options,
+                                                     std::vector<std::string>& notes,
+                                                     const std::function<void()>& heartbeat);
+
 }  // namespace runrig::hdf5
