@@ -30,6 +30,7 @@ struct CommonOptions {
   std::string files_from;
   std::string report;
   bool dry_run = false;
+  bool json = false;  // standard output is JSON and nothing else
   double stall_seconds = 5;
   bool force_library = false;
   std::vector<std::string> files;

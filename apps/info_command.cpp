@@ -127,10 +127,10 @@ std::string json_object(const hdf5::ObjectInfo& object) {
   return text + "]}";
 }
 
-int run(CommonOptions& common, bool json, Run& run) {
+int run(CommonOptions& common, Run& run) {
   common.settle();
   const auto report = run.work([&](batch::Session& session) { return session.info(common.files); });
-  if (json) {
+  if (common.json) {
     std::string files;
     for (const auto& listing : report.files) {
       files += fmt::format(R"({}{{"file":{},"file_bytes":{},"objects":[)", files.empty() ? "" : ",",
@@ -153,13 +153,11 @@ int run(CommonOptions& common, bool json, Run& run) {
 void add_info(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("info", "what is in a file: groups, datasets, attributes");
   auto common = std::make_shared<CommonOptions>();
-  auto json = std::make_shared<bool>(false);
   common->add_to(*command);
-  command->add_flag("--json", *json, "print JSON");
+  command->add_flag("--json", common->json, "print JSON");
   command->footer("Example:\n  runrig info data/month-1.h5");
-  command->callback([common, json, &exit_code] {
-    exit_code = Run::of("info", *common, [&](Run& each) { return run(*common, *json, each); });
-  });
+  command->callback(
+      [common, &exit_code] { exit_code = Run::of("info", *common, [&](Run& each) { return run(*common, each); }); });
 }
 
 }  // namespace runrig::cli

@@ -25,7 +25,6 @@ struct MapOptions {
   std::string kernel;
   std::string parameter;
   bool no_provenance = false;
-  bool json = false;
 };
 
 // The first "=" that is not quoted, as names of datasets may be.
@@ -103,13 +102,13 @@ int run(MapOptions& options, Run& run) {
   request.storage = parse_storage(options.filter, options.chunk);
   request.provenance = !options.no_provenance;
   if (options.common.dry_run) {
-    return print_dry_run(run, options.json, [&](batch::Session& session) { return session.plan(request); });
+    return print_dry_run(run, options.common.json, [&](batch::Session& session) { return session.plan(request); });
   }
   const auto report = run.work([&](batch::Session& session) { return session.map(request); });
-  if (!options.json) run.print_skipped();
+  if (!options.common.json) run.print_skipped();
   std::string results;
   for (const auto& each : report.results) {
-    if (options.json) {
+    if (options.common.json) {
       results +=
           fmt::format(R"({}{{"file":{},"output":{},"dataset":{},"shape":{},"dtype":{},"output_bytes":{}}})",
                       results.empty() ? "" : ",\n", json_string(each.file), json_string(each.output),
@@ -120,7 +119,7 @@ int run(MapOptions& options, Run& run) {
     }
     for (const auto& note : each.notes) SPDLOG_WARN("{}: {}", printable(each.output), printable(note));
   }
-  if (options.json) run.print_json(results, report.failures);
+  if (options.common.json) run.print_json(results, report.failures);
   print_failures(report.failures);
   return report.failures.empty() ? exit_ok : exit_failed;
 }
@@ -142,7 +141,7 @@ void add_map(CLI::App& app, int& exit_code) {
       ->allow_extra_args(false);
   options->output.add_to(*command, true);
   options->common.add_dry_run(*command);
-  command->add_flag("--json", options->json, "print JSON");
+  command->add_flag("--json", options->common.json, "print JSON");
   command
       ->add_option(
           "--to", options->to,

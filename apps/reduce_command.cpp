@@ -28,7 +28,6 @@ struct ReduceOptions {
   OutputOptions output;
   std::string to = "/result";
   bool skip_nan = false;
-  bool json = false;
 };
 
 std::vector<std::int64_t> parse_axes(std::string_view text) {
@@ -198,7 +197,7 @@ batch::ReduceRequest request_of(const ReduceOptions& options) {
     throw UsageError("--axis '" + options.axes + "': " + options.operation + " takes one axis, or none for all");
   }
   if (histogram && request.axes) throw UsageError("--axis '" + options.axes + "': a histogram is of all elements");
-  request.max_elements = options.json ? most_in_json : most_shown;
+  request.max_elements = options.common.json ? most_in_json : most_shown;
   if (options.output.output.empty()) return request;
   options.output.apply(request);
   if (request.datasets.size() != 1) throw UsageError("-o '" + options.output.output + "': name one dataset with -d");
@@ -215,11 +214,11 @@ int run(ReduceOptions& options, Run& run) {
   options.output.settle();
   const batch::ReduceRequest request = request_of(options);
   if (options.common.dry_run) {
-    return print_dry_run(run, options.json,
+    return print_dry_run(run, options.common.json,
                          [&](batch::Session& session) { return batch::plan_reduce(session, request); });
   }
   const auto report = run.work([&](batch::Session& session) { return batch::reduce(session, request); });
-  if (options.json) {
+  if (options.common.json) {
     std::string results;
     for (const auto& each : report.results) {
       results += (results.empty() ? "" : ",\n") + json_result(each, options.operation);
@@ -257,7 +256,7 @@ void add_reduce(CLI::App& app, int& exit_code) {
   options->output.add_to(*command, false);
   options->common.add_dry_run(*command);
   command->add_option("--to", options->to, "the dataset to write (default /result)")->type_name("DATASET");
-  command->add_flag("--json", options->json, "print JSON, numbers with all their digits");
+  command->add_flag("--json", options->common.json, "print JSON, numbers with all their digits");
   command->footer(
       "Names, types and shapes of results are NumPy's; count is of elements that are not NaN. The same bits for any\n"
       "number of workers. An output keeps chunks, filters, attributes and scales of the axes that are left.\n"

@@ -17,7 +17,6 @@ struct RepackOptions {
   OutputOptions output;
   std::string filter;
   std::string chunk;
-  bool json = false;
 };
 
 int run(RepackOptions& options, Run& run) {
@@ -34,13 +33,13 @@ int run(RepackOptions& options, Run& run) {
   options.output.apply(request);
   request.storage = parse_storage(options.filter, options.chunk);
   if (options.common.dry_run) {
-    return print_dry_run(run, options.json, [&](batch::Session& session) { return session.plan(request); });
+    return print_dry_run(run, options.common.json, [&](batch::Session& session) { return session.plan(request); });
   }
   const auto report = run.work([&](batch::Session& session) { return session.repack(request); });
-  if (!options.json) run.print_skipped();
+  if (!options.common.json) run.print_skipped();
   std::string results;
   for (const auto& each : report.results) {
-    if (options.json) {
+    if (options.common.json) {
       results +=
           fmt::format(R"({}{{"file":{},"output":{},"input_bytes":{},"output_bytes":{}}})", results.empty() ? "" : ",\n",
                       json_string(each.file), json_string(each.output), each.input_bytes, each.output_bytes);
@@ -49,7 +48,7 @@ int run(RepackOptions& options, Run& run) {
     }
     for (const auto& note : each.notes) SPDLOG_WARN("{}: {}", printable(each.output), printable(note));
   }
-  if (options.json) run.print_json(results, report.failures);
+  if (options.common.json) run.print_json(results, report.failures);
   print_failures(report.failures);
   return report.failures.empty() ? exit_ok : exit_failed;
 }
@@ -62,7 +61,7 @@ void add_repack(CLI::App& app, int& exit_code) {
   options->common.add_to(*command);
   options->output.add_to(*command, true);
   options->common.add_dry_run(*command);
-  command->add_flag("--json", options->json, "print JSON");
+  command->add_flag("--json", options->common.json, "print JSON");
   add_storage_options(*command, options->filter, options->chunk);
   command->add_option("-d,--dataset", options->datasets, "only these get them; may be repeated (default: all that can)")
       ->type_name("DATASET")

@@ -23,7 +23,7 @@ int Run::of(const std::string& command, const CommonOptions& options, const std:
   if (!reported.error.empty() && end.exit_code == exit_ok) end.exit_code = reported.exit_code;
   if (run.lines_) run.lines_->end(end.exit_code);
   run.bar_.reset();
-  if (end.exit_code == exit_interrupted) run.print_finished();
+  if (end.exit_code == exit_interrupted && !options.json) run.print_finished();
   if (!end.error.empty()) print_error(run.last_words(end));
   if (!reported.error.empty()) print_error(reported.error);
   return end.exit_code;

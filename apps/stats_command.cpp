@@ -63,7 +63,7 @@ void warn_of_nothing(const std::vector<std::string>& files, const batch::StatsRe
   }
 }
 
-int run(CommonOptions& common, const std::vector<std::string>& names, bool json, Run& run) {
+int run(CommonOptions& common, const std::vector<std::string>& names, Run& run) {
   common.settle();
   batch::StatsRequest request;
   request.files = common.files;
@@ -72,10 +72,10 @@ int run(CommonOptions& common, const std::vector<std::string>& names, bool json,
     if (request.datasets.back().file) throw UsageError("-d '" + each + "': name the file as an argument of its own");
   }
   if (common.dry_run) {
-    return print_dry_run(run, json, [&](batch::Session& session) { return session.plan(request); });
+    return print_dry_run(run, common.json, [&](batch::Session& session) { return session.plan(request); });
   }
   const auto report = run.work([&](batch::Session& session) { return session.stats(request); });
-  if (json) {
+  if (common.json) {
     std::string results;
     for (const auto& each : report.results) results += (results.empty() ? "" : ",\n") + json_result(each);
     fmt::print("{{\"results\":[{}],\"errors\":{}}}\n", results, json_failures(report.failures));
@@ -92,21 +92,20 @@ int run(CommonOptions& common, const std::vector<std::string>& names, bool json,
 void add_stats(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("stats", "count, nan, min, max, mean, std and sum of datasets");
   auto common = std::make_shared<CommonOptions>();
-  auto json = std::make_shared<bool>(false);
   auto names = std::make_shared<std::vector<std::string>>();
   common->add_to(*command);
   common->add_dry_run(*command);
   command->add_option("-d,--dataset", *names, "a dataset, with an optional selection; may be repeated (default: all)")
       ->type_name("DATASET[SEL]")
       ->allow_extra_args(false);
-  command->add_flag("--json", *json, "print JSON, numbers with all their digits");
+  command->add_flag("--json", common->json, "print JSON, numbers with all their digits");
   command->footer(
       "SEL is NumPy's basic slicing: [0:100, :, ::2], negative indices, \"...\". Quote ':' and '[' in names: "
       "\"'a[0]'[1:2]\".\n"
       "NaNs are counted and left out of the rest; std is of the population. count has the NaNs in it.\n"
       "Example:\n  runrig stats data/month-1.h5 -d '/wind/u[0:10, :, ::2]'");
-  command->callback([common, json, names, &exit_code] {
-    exit_code = Run::of("stats", *common, [&](Run& each) { return run(*common, *names, *json, each); });
+  command->callback([common, names, &exit_code] {
+    exit_code = Run::of("stats", *common, [&](Run& each) { return run(*common, *names, each); });
   });
 }
 

@@ -35,6 +35,8 @@ FileIdentity identify(const std::string& path) {
 
 }  // namespace
 
+bool is_same_file(const std::string& a, const std::string& b) { return identify(a) == identify(b); }
+
 std::string directory_of(const std::string& path) {
   const auto parent = fs::path(path).parent_path();
   return parent.empty() ? "." : parent.string();

@@ -18,6 +18,9 @@ namespace runrig::batch {
 [[nodiscard]] std::vector<std::string> plan_outputs(std::string_view pattern, const std::vector<std::string>& inputs,
                                                     const std::vector<std::string>& all_inputs);
 
+/// Whether two paths lead to one file, also if it is not there yet.
+[[nodiscard]] bool is_same_file(const std::string& a, const std::string& b);
+
 /// The directory of a path, "." if it names none.
 [[nodiscard]] std::string directory_of(const std::string& path);
 

@@ -12,11 +12,15 @@ OutputPlan::OutputPlan(const Session::State& state, const std::vector<std::strin
     : wish_(std::move(wish)) {
   std::vector<std::string> not_to_be_written = inputs;
   for (const std::string& each : wish_.further) not_to_be_written.push_back(each);
-  for (const std::string& each : state.options.reserved_files) not_to_be_written.push_back(each);
   const auto paths = plan_outputs(wish_.pattern, inputs, not_to_be_written);
   std::set<std::string> directories;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     bool replace = wish_.existing == MapRequest::Existing::overwrite;
+    for (const std::string& each : state.options.reserved_files) {
+      if (!is_same_file(each, paths[i])) continue;
+      throw Error(std::errc::invalid_argument,
+                  "write the output of '" + inputs[i] + "' to a file that is in use:", paths[i]);
+    }
     directories.insert(directory_of(paths[i]));
     if (wish_.resume && is_finished(inputs[i], paths[i], replace)) {
       finished_.push_back({i, paths[i]});

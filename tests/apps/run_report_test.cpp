@@ -97,7 +97,7 @@ TEST_F(RunReportTest, ThatCannotBeWrittenEndsTheRunBeforeItBegins) {
   expect_one_line(report_to(sample("month-1.h5")), 2, {"--report", "input"});
   EXPECT_TRUE(fs::is_empty(directory_.path()));
   // An output: the report says so, and is what has the name.
-  expect_one_line(report_to(at("out-month-1.h5")), 2, {"out-month-1.h5"});
+  expect_one_line(report_to(at("out-month-1.h5")), 2, {"out-month-1.h5", "in use"});
   std::ifstream file(at("out-month-1.h5"));
   EXPECT_EQ(nlohmann::json::parse(file)["exit_code"], 2);
 }
