@@ -79,6 +79,7 @@ batch::Options CommonOptions::engine() const {
   if (!(stall_seconds > 0) || stall_seconds > 1e6) throw UsageError("--stall must be a positive number of seconds");
   options.cpu_stall = std::chrono::milliseconds(static_cast<long long>(std::ceil(stall_seconds * 1000)));
   options.force_library = force_library;
+  options.conventions = conventions;
   options.interrupted = [] { return interrupt_count() > 0; };
   SPDLOG_INFO("CPUs: {}; memory: {} MiB", explain_cpu_count(), usable_memory_bytes() >> 20);
   return options;
@@ -120,6 +121,11 @@ std::size_t parse_size(std::string_view text, std::string_view option) {
   return static_cast<std::size_t>(value * factor);
 }
 
+void add_conventions_option(CLI::App& command, CommonOptions& options) {
+  command.add_flag("--cf", options.conventions,
+                   "netCDF's conventions: missing values are NaN, scale_factor and add_offset applied (docs/cf.md)");
+}
+
 void add_storage_options(CLI::App& command, std::string& filter, std::string& chunk) {
   command
       .add_option(
@@ -152,6 +158,18 @@ hdf5::StorageOptions parse_storage(const std::string& filter, const std::string&
     if (stop == end) return storage;
     at = stop + 1;
   }
+}
+
+batch::HistogramRange parse_range(const std::string& text) {
+  batch::HistogramRange range;
+  const char* const end = text.data() + text.size();
+  const auto low = std::from_chars(text.data(), end, range.low);
+  if (low.ec == std::errc{} && low.ptr != end && *low.ptr == ',') {
+    const auto high = std::from_chars(low.ptr + 1, end, range.high);
+    const bool finite = std::isfinite(range.low) && std::isfinite(range.high) && range.low <= range.high;
+    if (high.ec == std::errc{} && high.ptr == end && finite) return range;
+  }
+  throw UsageError("--range '" + text + "': write two numbers, the smaller one first, as 0,1.5");
 }
 
 DType dtype_option(std::string_view text) {

@@ -33,6 +33,7 @@ struct CommonOptions {
   bool json = false;  // standard output is JSON and nothing else
   double stall_seconds = 5;
   bool force_library = false;
+  bool conventions = false;
   std::vector<std::string> files;
 
   /// Adds these options, and FILE..., to a command.
@@ -68,10 +69,15 @@ struct OutputOptions {
 /// `option`.
 [[nodiscard]] std::size_t parse_size(std::string_view text, std::string_view option);
 
+/// --cf, for commands that read elements.
+void add_conventions_option(CLI::App& command, CommonOptions& options);
+
 /// --filter and --chunk, for commands that write datasets.
 void add_storage_options(CLI::App& command, std::string& filter, std::string& chunk);
 /// What they say; empty texts for what was not given. Throws UsageError.
 [[nodiscard]] hdf5::StorageOptions parse_storage(const std::string& filter, const std::string& chunk);
+/// --range: "0,1.5". Throws UsageError.
+[[nodiscard]] batch::HistogramRange parse_range(const std::string& text);
 /// "float32", "f4", "<i2", "bool". Throws UsageError.
 [[nodiscard]] DType dtype_option(std::string_view text);
 

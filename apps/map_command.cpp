@@ -155,6 +155,7 @@ void add_map(CLI::App& app, int& exit_code) {
   command->add_option("--parameter", options->parameter, "a text for the kernel")->type_name("TEXT");
   command->add_option("--dtype", options->dtype, "the outputs' type, as float32 or i2 (default: the expression's)")
       ->type_name("T");
+  add_conventions_option(*command, options->common);
   add_storage_options(*command, options->filter, options->chunk);
   command->add_flag("--no-provenance", options->no_provenance, "without attributes that say what it was made of");
   std::string functions = "Functions:";

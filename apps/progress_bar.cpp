@@ -1,7 +1,6 @@
 #include "progress_bar.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,12 +11,6 @@
 
 namespace runrig::cli {
 namespace {
-
-std::size_t terminal_width() {
-  winsize size{};
-  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
-  return 80;
-}
 
 std::string time_text(double seconds) {
   const auto whole = static_cast<long long>(seconds + 0.5);
@@ -49,7 +42,7 @@ void ProgressBar::show(const batch::Progress& now) {
   const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
   if (seconds < 0.5) return;
   std::string line = line_for(now, seconds);
-  line.resize(std::min(line.size(), terminal_width() - 1));
+  line.resize(std::min(line.size(), terminal_columns(STDERR_FILENO) - 1));
   fmt::print(stderr, "\r\x1b[K{}", line);
   std::fflush(stderr);
   shown_ = true;

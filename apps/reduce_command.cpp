@@ -28,6 +28,7 @@ struct ReduceOptions {
   OutputOptions output;
   std::string to = "/result";
   bool skip_nan = false;
+  bool no_provenance = false;
 };
 
 std::vector<std::int64_t> parse_axes(std::string_view text) {
@@ -47,18 +48,6 @@ std::vector<std::int64_t> parse_axes(std::string_view text) {
     if (word.size() == rest.size()) return axes;
     rest.remove_prefix(word.size() + 1);
   }
-}
-
-batch::HistogramRange parse_range(const std::string& text) {
-  batch::HistogramRange range;
-  const char* const end = text.data() + text.size();
-  const auto low = std::from_chars(text.data(), end, range.low);
-  if (low.ec == std::errc{} && low.ptr != end && *low.ptr == ',') {
-    const auto high = std::from_chars(low.ptr + 1, end, range.high);
-    const bool finite = std::isfinite(range.low) && std::isfinite(range.high) && range.low <= range.high;
-    if (high.ec == std::errc{} && high.ptr == end && finite) return range;
-  }
-  throw UsageError("--range '" + text + "': write two numbers, the smaller one first, as 0,1.5");
 }
 
 /// Elements of an array as texts.
@@ -206,6 +195,7 @@ batch::ReduceRequest request_of(const ReduceOptions& options) {
     throw UsageError("--to '" + options.to + "': give the path of a dataset, as /group/name");
   }
   request.to = to.path;
+  request.provenance = !options.no_provenance;
   return request;
 }
 
@@ -252,10 +242,12 @@ void add_reduce(CLI::App& app, int& exit_code) {
       ->type_name("A,B");
   command->add_option("--range", options->range, "where a histogram begins and ends (default: at min and max)")
       ->type_name("A,B");
+  add_conventions_option(*command, options->common);
   command->add_flag("--skip-nan", options->skip_nan, "leave NaNs out (default: a NaN makes the result NaN)");
   options->output.add_to(*command, false);
   options->common.add_dry_run(*command);
   command->add_option("--to", options->to, "the dataset to write (default /result)")->type_name("DATASET");
+  command->add_flag("--no-provenance", options->no_provenance, "without attributes that say what it was made of");
   command->add_flag("--json", options->common.json, "print JSON, numbers with all their digits");
   command->footer(
       "Names, types and shapes of results are NumPy's; count is of elements that are not NaN. The same bits for any\n"

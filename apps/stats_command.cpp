@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include "common.hpp"
 #include "dry_run_text.hpp"
+#include "histogram.hpp"
 #include "run.hpp"
 #include "runrig/sync/error.hpp"
 #include "text.hpp"
@@ -16,13 +18,34 @@ namespace {
 
 std::string json_optional(const std::optional<Number>& value) { return value ? json_number(*value) : "null"; }
 
+struct StatsOptions {
+  CommonOptions common;
+  std::vector<std::string> datasets;
+  std::uint64_t bins = 20;
+  std::string range;
+  std::string plot;
+  bool histogram = false;
+};
+
+// With a comma before it; nothing if none was asked for.
+std::string json_histogram(const batch::DatasetStatistics& each) {
+  if (!each.no_histogram.empty()) {
+    return fmt::format(R"(,"histogram":null,"no_histogram":{})", json_string(each.no_histogram));
+  }
+  if (each.counts.empty()) return "";
+  std::string text = ",\"histogram\":{\"edges\":[";
+  for (std::size_t i = 0; i < each.edges.size(); ++i) text += (i > 0 ? "," : "") + json_number(each.edges[i]);
+  return text + fmt::format("],\"counts\":[{}]}}", fmt::join(each.counts, ","));
+}
+
 std::string json_result(const batch::DatasetStatistics& each) {
   const Statistics& s = each.statistics;
   const std::string sum = is_floating(s.dtype) ? json_number(s.sum()) : s.sum_text();
   return fmt::format(
-      R"({{"file":{},"dataset":{},"shape":{},"dtype":{},"count":{},"nan":{},"min":{},"max":{},"mean":{},"std":{},"sum":{}}})",
+      R"({{"file":{},"dataset":{},"shape":{},"dtype":{},"count":{},"nan":{},"min":{},"max":{},"mean":{},"std":{},"sum":{}{}}})",
       json_string(each.file), json_string(each.dataset), json_shape(each.shape), json_string(each.dtype), s.count,
-      s.nan, json_optional(s.min()), json_optional(s.max()), json_number(s.mean()), json_number(s.stddev()), sum);
+      s.nan, json_optional(s.min()), json_optional(s.max()), json_number(s.mean()), json_number(s.stddev()), sum,
+      json_histogram(each));
 }
 
 // A NaN has a sign, which says nothing.
@@ -63,27 +86,57 @@ void warn_of_nothing(const std::vector<std::string>& files, const batch::StatsRe
   }
 }
 
-int run(CommonOptions& common, const std::vector<std::string>& names, Run& run) {
-  common.settle();
+void print_histograms(const std::vector<batch::DatasetStatistics>& results, bool one_file) {
+  for (const auto& each : results) {
+    const std::string name = (one_file ? "" : printable(each.file) + ":") + printable(each.dataset);
+    if (!each.no_histogram.empty()) {
+      fmt::print("\n{}  no histogram: {}\n", name, each.no_histogram);
+    } else if (!each.counts.empty()) {
+      fmt::print("\n{}\n{}", name, histogram_text(each.edges, each.counts, terminal_columns(STDOUT_FILENO)));
+    }
+  }
+}
+
+batch::StatsRequest request_of(const StatsOptions& options, bool bins_given) {
   batch::StatsRequest request;
-  request.files = common.files;
-  for (const auto& each : names) {
+  request.files = options.common.files;
+  for (const auto& each : options.datasets) {
     request.datasets.push_back(hdf5::parse_dataset_ref(each));
     if (request.datasets.back().file) throw UsageError("-d '" + each + "': name the file as an argument of its own");
   }
+  const bool counts = options.histogram || !options.plot.empty();
+  if (!counts && (bins_given || !options.range.empty())) {
+    throw UsageError("--bins and --range are for --histogram and --plot");
+  }
+  if (options.bins == 0) throw UsageError("--bins: at least 1");
+  if (!counts) return request;
+  if (!options.plot.empty()) check_plot_path(options.plot, options.common.files);
+  constexpr std::uint64_t bins_of_plot = 60;  // where nobody reads them line by line
+  request.histogram_bins = options.histogram || bins_given ? options.bins : bins_of_plot;
+  if (!options.range.empty()) request.histogram_range = parse_range(options.range);
+  return request;
+}
+
+int run(StatsOptions& options, bool bins_given, Run& run) {
+  CommonOptions& common = options.common;
+  common.settle();
+  const batch::StatsRequest request = request_of(options, bins_given);
   if (common.dry_run) {
     return print_dry_run(run, common.json, [&](batch::Session& session) { return session.plan(request); });
   }
   const auto report = run.work([&](batch::Session& session) { return session.stats(request); });
+  const bool one_file = common.files.size() == 1;
   if (common.json) {
     std::string results;
     for (const auto& each : report.results) results += (results.empty() ? "" : ",\n") + json_result(each);
     fmt::print("{{\"results\":[{}],\"errors\":{}}}\n", results, json_failures(report.failures));
   } else {
-    print_results(report.results, common.files.size() == 1);
+    print_results(report.results, one_file);
+    if (options.histogram) print_histograms(report.results, one_file);
   }
   warn_of_nothing(common.files, report);
   print_failures(report.failures);
+  if (!options.plot.empty()) write_plot(options.plot, report.results);
   return report.failures.empty() ? exit_ok : exit_failed;
 }
 
@@ -91,21 +144,30 @@ int run(CommonOptions& common, const std::vector<std::string>& names, Run& run) 
 
 void add_stats(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("stats", "count, nan, min, max, mean, std and sum of datasets");
-  auto common = std::make_shared<CommonOptions>();
-  auto names = std::make_shared<std::vector<std::string>>();
-  common->add_to(*command);
-  common->add_dry_run(*command);
-  command->add_option("-d,--dataset", *names, "a dataset, with an optional selection; may be repeated (default: all)")
+  auto options = std::make_shared<StatsOptions>();
+  options->common.add_to(*command);
+  options->common.add_dry_run(*command);
+  command
+      ->add_option("-d,--dataset", options->datasets,
+                   "a dataset, with an optional selection; may be repeated (default: all)")
       ->type_name("DATASET[SEL]")
       ->allow_extra_args(false);
-  command->add_flag("--json", common->json, "print JSON, numbers with all their digits");
+  add_conventions_option(*command, options->common);
+  command->add_flag("--histogram", options->histogram, "show how the values are distributed");
+  auto* bins = command->add_option("--bins", options->bins, "bins of equal width (default 20; for a plot alone 60)")
+                   ->type_name("N");
+  command->add_option("--range", options->range, "where the bins begin and end (default: at min and max)")
+      ->type_name("A,B");
+  command->add_option("--plot", options->plot, "draw it into this file, which is replaced")->type_name("F.png|F.svg");
+  command->add_flag("--json", options->common.json, "print JSON, numbers with all their digits");
   command->footer(
       "SEL is NumPy's basic slicing: [0:100, :, ::2], negative indices, \"...\". Quote ':' and '[' in names: "
       "\"'a[0]'[1:2]\".\n"
       "NaNs are counted and left out of the rest; std is of the population. count has the NaNs in it.\n"
-      "Example:\n  runrig stats data/month-1.h5 -d '/wind/u[0:10, :, ::2]'");
-  command->callback([common, names, &exit_code] {
-    exit_code = Run::of("stats", *common, [&](Run& each) { return run(*common, *names, each); });
+      "Example:\n  runrig stats data/month-1.h5 -d '/wind/u[0:10, :, ::2]' --histogram");
+  command->callback([options, bins, &exit_code] {
+    const bool given = bins->count() > 0;
+    exit_code = Run::of("stats", options->common, [&](Run& each) { return run(*options, given, each); });
   });
 }
 

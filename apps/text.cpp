@@ -1,6 +1,7 @@
 #include "text.hpp"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <array>
@@ -92,6 +93,12 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
     text += line + "\n";
   }
   return text;
+}
+
+std::size_t terminal_columns(int fd) {
+  winsize size{};
+  if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
+  return 80;
 }
 
 void print_failures(const std::vector<batch::Failure>& failures) {

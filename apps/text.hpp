@@ -30,6 +30,9 @@ namespace runrig::cli {
 [[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows,
                                 const std::vector<std::size_t>& right);
 
+/// Columns of the terminal behind a descriptor; 80 if there is none.
+[[nodiscard]] std::size_t terminal_columns(int fd);
+
 /// The failures, one line each, on stderr, and a last line that counts them if there are several.
 void print_failures(const std::vector<batch::Failure>& failures);
 

@@ -36,6 +36,7 @@ hdf5::DatasetInfo look(Session::State& state, const std::string& file, const std
   auto* argument = memory.add<LookArgument>(1);
   argument->dataset = memory.add(dataset);
   argument->options.force_library = state.options.force_library;
+  argument->options.conventions = state.options.conventions;
   argument->options.max_chunk_bytes = state.memory_bytes;
   hdf5::DatasetInfo info;
   for_each_file(state, {file}, &look_at, reinterpret_cast<const std::byte*>(argument), [&](FileResult result) {
@@ -96,6 +97,7 @@ void read_into(Session::State& state, const std::string& file, const std::string
     source->cache_bytes =
         std::min(std::size_t{16} << 20, state.memory_bytes / (static_cast<std::size_t>(state.readers.size()) * 8));
     source->force_library = state.options.force_library;
+    source->conventions = state.options.conventions;
     auto* places = memory.add<hdf5::Box>(boxes.size());
     for (std::size_t i = 0; i < boxes.size(); ++i) {
       for (std::size_t axis = 0; axis < region.start.rank(); ++axis) boxes[i].start[axis] += region.start[axis];

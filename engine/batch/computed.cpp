@@ -67,6 +67,7 @@ SlabSource* add_slab_source(ArenaWriter& memory, const Session::State& state, co
     result->source.max_chunk_bytes = state.memory_bytes;
     result->source.cache_bytes = cache_bytes;
     result->source.force_library = state.options.force_library;
+    result->source.conventions = state.options.conventions;
     return result;
   }
   const Computed& computed = *dataset.computed;

@@ -117,6 +117,8 @@ Object encode(const hdf5::DatasetInfo& info) {
                        {"partial", info.partial_chunks_unfiltered},
                        {"fill", Object::bytes(std::span<const std::byte>(info.fill))},
                        {"fill_defined", info.fill_defined},
+                       {"unpacked", info.unpacked},
+                       {"masked", info.masked},
                        {"fill_never", info.fill_never},
                        {"size", info.size_bytes},
                        {"stored", info.stored_bytes},
@@ -136,6 +138,8 @@ hdf5::DatasetInfo decode_dataset(const Object& object) {
   const auto fill = object.at("fill").as_bytes();
   info.fill.assign(fill.begin(), fill.end());
   info.fill_defined = object.at("fill_defined").as_bool();
+  info.unpacked = object.at("unpacked").as_bool();
+  info.masked = object.at("masked").as_bool();
   info.fill_never = object.at("fill_never").as_bool();
   info.size_bytes = object.at("size").as_uint();
   info.stored_bytes = object.at("stored").as_uint();
@@ -172,6 +176,8 @@ hdf5::ObjectInfo decode_object(const Object& object) {
 }
 
 Object encode(const hdf5::OutputSpec& spec) {
+  std::vector<Object> dropped;
+  for (const std::string& each : spec.dropped_attributes) dropped.push_back(encode_text(each));
   return Object::dict({{"dtype", encode_enum(spec.dtype)},
                        {"big_endian", spec.big_endian},
                        {"shape", encode(spec.shape)},
@@ -180,6 +186,8 @@ Object encode(const hdf5::OutputSpec& spec) {
                        {"filters", encode_filters(spec.filters)},
                        {"library", spec.library_filters},
                        {"fill", spec.fill ? Object::bytes(std::span<const std::byte>(*spec.fill)) : Object()},
+                       {"marks_missing", spec.marks_missing},
+                       {"dropped", Object::list(std::move(dropped))},
                        {"null", spec.null_space}});
 }
 
@@ -192,6 +200,8 @@ hdf5::OutputSpec decode_output(const Object& object) {
   spec.chunk = decode_shape(object.at("chunk"));
   spec.filters = decode_filters(object.at("filters"));
   spec.library_filters = object.at("library").as_bool();
+  spec.marks_missing = object.at("marks_missing").as_bool();
+  for (const Object& each : object.at("dropped").items()) spec.dropped_attributes.push_back(decode_text(each));
   if (const Object& fill = object.at("fill"); !fill.is_none()) {
     spec.fill.emplace(fill.as_bytes().begin(), fill.as_bytes().end());
   }

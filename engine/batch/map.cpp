@@ -7,6 +7,7 @@
 #include "file_tasks.hpp"
 #include "output_job.hpp"
 #include "output_plan.hpp"
+#include "provenance.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/error.hpp"
@@ -16,8 +17,6 @@ namespace runrig::batch {
 namespace {
 
 using pickle::Object;
-
-constexpr std::size_t max_provenance_bytes = 32 << 10;  // an attribute in a file of the oldest format holds 64 KiB
 
 // A variable of the expressions: as the request has it, and in the file at hand.
 struct Variable {
@@ -246,7 +245,7 @@ class MapOne {
     return fill;
   }
 
-  std::vector<std::pair<std::string, std::string>> provenance(const Formula& formula) const {
+  TextAttributes provenance(const Formula& formula) const {
     std::string datasets;
     for (const std::uint32_t i : formula.inputs) {
       const MapInput& input = *variables_[i].input;
@@ -254,16 +253,14 @@ class MapOne {
       if (input.dataset.file) datasets += *input.dataset.file + ":";
       datasets += input.dataset.path + (input.dataset.selection ? input.dataset.selection->text : "");
     }
-    std::vector<std::pair<std::string, std::string>> attributes{
-        {"runrig_input", file_}, {"runrig_dataset", datasets.substr(0, max_provenance_bytes)}};
+    TextAttributes how;
     if (kernel_) {
-      attributes.emplace_back("runrig_kernel", kernel_name(kernel_->kernel.library, kernel_->kernel.function));
-      attributes.emplace_back("runrig_parameter", kernel_->kernel.parameter.substr(0, max_provenance_bytes));
+      how.emplace_back("runrig_kernel", kernel_name(kernel_->kernel.library, kernel_->kernel.function));
+      how.emplace_back("runrig_parameter", kernel_->kernel.parameter);
     } else {
-      attributes.emplace_back("runrig_expression", formula.output->expression);
+      how.emplace_back("runrig_expression", formula.output->expression);
     }
-    attributes.emplace_back("runrig_version", RUNRIG_VERSION);
-    return attributes;
+    return batch::provenance(file_, datasets, how);
   }
 
   const MapRequest& request_;
@@ -384,6 +381,7 @@ MapReport Session::map(const MapRequest& request) {
   argument->variables = at;
   argument->count = static_cast<std::uint32_t>(variables.size());
   argument->options.force_library = state.options.force_library;
+  argument->options.conventions = state.options.conventions;
   argument->options.max_chunk_bytes = state.memory_bytes;
   FileLedger ledger(state, request.files, report.failures);
   const auto make = [&](FileResult& result, FileOutcome& outcome) {

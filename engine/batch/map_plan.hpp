@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "journal.hpp"
+#include "provenance.hpp"
 #include "runrig/engine/launch.hpp"
 #include "runrig/hdf5/output.hpp"
+#include "state.hpp"
 #include "variables.hpp"
 #include "worker.hpp"
 
@@ -22,6 +24,9 @@ struct PlanAttribute {
 };
 
 struct KernelPlan;  // user_kernel.hpp
+
+[[nodiscard]] std::size_t attribute_bytes(const TextAttributes& attributes);
+[[nodiscard]] std::span<const PlanAttribute> add_attributes(ArenaWriter& memory, const TextAttributes& attributes);
 
 /// One dataset of an output.
 struct MapResultPlan {

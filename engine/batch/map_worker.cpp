@@ -189,11 +189,14 @@ pickle::Object create_result(const MapResultPlan& plan, bool first, hdf5::Output
                              std::vector<std::string>& notes) {
   const hdf5::OutputSpec spec = decode_output(pickle::loads(plan.spec));
   const auto offset = file.create_dataset(plan.dataset, spec);
+  if (plan.like_file != nullptr && first) {  // before others, whose form may hang on these
+    journal.act("copying attributes of " + std::string(plan.like_file));
+    file.copy_attributes(OpenFiles::here().file(plan.like_file), "/", "/", std::nullopt, notes);
+  }
   for (const PlanAttribute& each : plan.attributes) file.set_attribute(plan.dataset, each.name, each.text);
   if (plan.like_file != nullptr) {
     journal.act("copying attributes of " + std::string(plan.like_dataset));
     const hdf5::File& source = OpenFiles::here().file(plan.like_file);
-    if (first) file.copy_attributes(source, "/", "/", std::nullopt, notes);
     file.copy_attributes(source, plan.like_dataset, plan.dataset, spec.dtype, notes);
     journal.act("copying dimension scales of " + std::string(plan.like_dataset));
     if (!spec.null_space) {

@@ -96,8 +96,7 @@ class OutputJob {
         bytes += sizeof(MapResultPlan) + specs.back().size() + part->dataset.size() +
                  part->inputs.size() * sizeof(std::uint32_t) + 64;
         if (part->program != nullptr) bytes += part->program->code().size();
-        for (const auto& [name, text] : part->attributes)
-          bytes += sizeof(PlanAttribute) + name.size() + text.size() + 16;
+        bytes += attribute_bytes(part->attributes);
       }
     }
     bytes += passes_.size() * kernel_plan_bytes();
@@ -146,11 +145,7 @@ class OutputJob {
         result.like_dataset = source.dataset;
         result.like_selection = source.selection;
       }
-      auto* attributes = memory.add<PlanAttribute>(part.attributes.size());
-      for (std::size_t k = 0; k < part.attributes.size(); ++k) {
-        attributes[k] = {memory.add(part.attributes[k].first), memory.add(part.attributes[k].second)};
-      }
-      result.attributes = {attributes, part.attributes.size()};
+      result.attributes = add_attributes(memory, part.attributes);
     }
   }
 
@@ -263,6 +258,8 @@ class OutputJob {
       throw TaskError(
           tile_failure_text(launch.outcome(failure->slice), plan.kernel, computing[failure->slice], request_.action));
     };
+    work.region_bytes = request_.region_bytes;
+    if (request_.region_bytes > 0) work.prepare = [&](const hdf5::Box& region) { produce(pass, plan, region); };
     if (pass.chunked()) {
       work.place = [&](const MapTile* tiles, std::uint32_t count) {
         auto options = state_.launch_options(1, work.wave_bytes);
@@ -279,6 +276,16 @@ class OutputJob {
       work.check_placed = [&](Launch& launch) { check_writer(state_, launch, "writing the output"); };
     }
     run_in_waves(state_, work);
+  }
+
+  // No worker reads the arrays of the region before.
+  void produce(const Pass& pass, const MapPlan& plan, const hdf5::Box& region) {
+    for (std::size_t i = 0; i < pass.variables.size(); ++i) {
+      const OutputVariable& each = request_.variables[pass.variables[i]];
+      if (!each.produce) continue;
+      plan.variables.items[i].array = each.produce(region);
+      plan.variables.items[i].origin = region.start;
+    }
   }
 
   // What a tile may leave for the writer, at most.
@@ -328,6 +335,20 @@ void check_space(const OutputRequest& request, const PendingOutput& output) {
                 "write " + std::to_string(total) + " bytes, with " + std::to_string(free_bytes) + " free, to",
                 output.final_path());
   }
+}
+
+std::size_t attribute_bytes(const TextAttributes& attributes) {
+  std::size_t bytes = 64;
+  for (const auto& [name, text] : attributes) bytes += sizeof(PlanAttribute) + name.size() + text.size() + 16;
+  return bytes;
+}
+
+std::span<const PlanAttribute> add_attributes(ArenaWriter& memory, const TextAttributes& attributes) {
+  auto* const added = memory.add<PlanAttribute>(attributes.size());
+  for (std::size_t i = 0; i < attributes.size(); ++i) {
+    added[i] = {memory.add(attributes[i].first), memory.add(attributes[i].second)};
+  }
+  return {added, attributes.size()};
 }
 
 std::vector<std::string> make_output(Session::State& state, const OutputRequest& request, PendingOutput& output) {

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "output_path.hpp"
+#include "provenance.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "state.hpp"
@@ -27,17 +28,18 @@ struct OutputPart {
   std::uint32_t kernel_output = 0;    // this one
   std::vector<std::uint32_t> inputs;  // indices of the request's variables, in the program's order
   hdf5::OutputSpec spec;
-  std::string dataset;                                            // its path in the output
-  std::optional<std::uint32_t> like;                              // the variable whose attributes and scales it takes
-  bool all_fill = false;                                          // nothing is to be stored: `spec.fill` is everywhere
-  std::vector<std::pair<std::string, std::string>> attributes{};  // further ones, name and text
+  std::string dataset;                // its path in the output
+  std::optional<std::uint32_t> like;  // the variable whose attributes and scales it takes
+  bool all_fill = false;              // nothing is to be stored: `spec.fill` is everywhere
+  TextAttributes attributes{};        // further ones
 };
 
 struct OutputRequest {
   std::vector<OutputVariable> variables;
   std::vector<OutputPart> parts;
   std::optional<OutputKernel> kernel{};
-  std::string action;  // what a worker that dies was about, for the message: "reading /x"
+  std::uint64_t region_bytes = 0;  // of the boxes for OutputVariable::produce; more only where one chunk is larger
+  std::string action;              // what a worker that dies was about, for the message: "reading /x"
 };
 
 /// Throws TaskError for results too large to be, Error no_space_on_device where what is stored as it is does not fit.

@@ -118,7 +118,7 @@ std::string request_text(const ReduceRequest& request) {
   if (request.axes) {
     for (const std::int64_t axis : *request.axes) text.add(axis);
   }
-  return text.add(request.to).take();
+  return text.add(request.to).add(request.provenance).take();
 }
 
 std::string request_text(const RepackRequest& request) {

@@ -16,9 +16,11 @@
 #include "reduce_histogram.hpp"
 #include "reduce_large.hpp"
 #include "reduce_scan.hpp"
+#include "reduce_space.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/shm/nd_array.hpp"
 #include "runrig/sync/error.hpp"
+#include "slabs.hpp"
 
 namespace runrig::batch {
 namespace {
@@ -36,6 +38,35 @@ hdf5::Selection kept_part(const hdf5::Selection& selection, const ReductionAxes&
   }
   part.shape = axes.kept;
   return part;
+}
+
+// A part of the results, with the reduction that it has as a whole: the same bits.
+ReductionAxes part_of_axes(const ReductionAxes& axes, const hdf5::Box& whole) {
+  ReductionAxes part = axes;
+  part.shape = whole.count;
+  part.kept = Shape();
+  for (std::size_t axis = 0; axis < part.shape.rank(); ++axis) {
+    if (!part.reduced[axis]) part.kept.push_back(part.shape[axis]);
+  }
+  part.results = part.kept.elements();
+  return part;
+}
+
+// Units and names of elements are not those of places and numbers, nor of products and squares.
+std::vector<std::string> attributes_that_lie(const ReduceOperation& operation) {
+  if (operation.kind != ReduceOperation::Kind::reduction) return {};
+  switch (operation.reduction) {
+    case Reduction::argmin:
+    case Reduction::argmax:
+    case Reduction::count:
+    case Reduction::any:
+    case Reduction::all:
+    case Reduction::var:
+    case Reduction::prod:
+      return {"units", "standard_name", "cell_methods"};
+    default:
+      return {};
+  }
 }
 
 /// Makes what the parent has to, of one target.
@@ -62,7 +93,9 @@ class TargetResult {
     state_.progress.bytes += result_.shape.checked_bytes(item_bytes(large_.info.type.dtype)).value_or(0);
     if (argument.describe_only) return;
     const Object* const made = target.record->find("result");
-    if (made != nullptr) {
+    if (is_in_pieces()) {
+      if (made != nullptr) take_constant(*target.record, made->as_bytes());
+    } else if (made != nullptr) {
       take(*target.record, made->as_bytes());
     } else {
       make();
@@ -101,7 +134,7 @@ class TargetResult {
   ReduceResult in_file(PendingOutput& output) {
     if (argument_.is_histogram()) {
       write_histogram(state_, result_.values, result_.edges, histogram_edge_dtype(reducer_.elements()), request_.to,
-                      output);
+                      attributes(), output);
     } else {
       write_like_source(output);
     }
@@ -126,14 +159,24 @@ class TargetResult {
   }
 
   void write_like_source(PendingOutput& output) {
-    AnyArray array = AnyArray::create_anonymous(reducer_.result(), axes_.kept);
-    std::memcpy(array.ref().data, result_.values.data(), result_.values.size());
+    std::optional<AnyArray> array;  // the whole result, or the piece that is being written
     const Program copy = Expression::parse("x").bind(std::vector{reducer_.result()});
     OutputPart part;
     OutputVariable variable;
     variable.file = large_.file;
     variable.dataset = large_.dataset;
-    variable.array = array.handle();
+    if (is_in_pieces()) {
+      variable.produce = [&](const hdf5::Box& region) {
+        array.reset();  // before there is another
+        array.emplace(AnyArray::create_anonymous(reducer_.result(), region.count));
+        make_piece(region, array->ref().data);
+        return array->handle();
+      };
+    } else {
+      array.emplace(AnyArray::create_anonymous(reducer_.result(), axes_.kept));
+      std::memcpy(array->ref().data, result_.values.data(), result_.values.size());
+      variable.array = array->handle();
+    }
     variable.selection = kept_part(large_.selection, axes_);
     variable.dtype = reducer_.result();
     part.spec = spec_like_source();
@@ -141,11 +184,66 @@ class TargetResult {
     part.inputs = {0};
     part.dataset = request_.to;
     if (!large_.info.null_space) part.like = 0;
+    part.attributes = attributes();
+    for (auto& each : attributes_that_lie(request_.operation)) part.spec.dropped_attributes.push_back(std::move(each));
     OutputRequest wanted;
+    if (is_in_pieces()) wanted.region_bytes = state_.memory_bytes / 8;
+    if (!constant_.empty() && part.spec.chunk.rank() > 0) {  // need not be stored
+      part.all_fill = true;
+      part.spec.fill = constant_;
+    }
     wanted.variables.push_back(std::move(variable));
     wanted.parts.push_back(std::move(part));
     wanted.action = "writing " + request_.to;
     for (auto& each : make_output(state_, wanted, output)) result_.notes.push_back(std::move(each));
+  }
+
+  [[nodiscard]] TextAttributes attributes() const {
+    if (!request_.provenance) return {};
+    TextAttributes how{{"runrig_operation", request_.operation.name()}};
+    if (request_.axes) {
+      std::string axes;
+      for (const std::int64_t each : *request_.axes) axes += (axes.empty() ? "" : ",") + std::to_string(each);
+      how.emplace_back("runrig_axis", axes);
+    }
+    if (request_.nan == NanPolicy::skip) how.emplace_back("runrig_nan", "skip");
+    return provenance(result_.file, result_.dataset, how);
+  }
+
+  /// The result does not fit beside what making it takes: boxes of it are made, and written, one after the other.
+  [[nodiscard]] bool is_in_pieces() const {
+    return argument_.to_file && !argument_.is_histogram() && result_bytes() > state_.memory_bytes / 8;
+  }
+
+  void take_constant(const Object& record, std::span<const std::byte> bytes) {
+    if (record.find("constant") == nullptr || bytes.size() != item_bytes(reducer_.result())) {
+      throw FormatError("read the report of", "a worker", "a result of another size");
+    }
+    constant_.assign(bytes.begin(), bytes.end());
+  }
+
+  void make_piece(const hdf5::Box& region, std::byte* out) {
+    if (!constant_.empty()) {
+      for (std::uint64_t i = 0; i < region.count.elements(); ++i) {
+        std::memcpy(out + i * constant_.size(), constant_.data(), constant_.size());
+      }
+      return;
+    }
+    hdf5::Box reduced;
+    for (std::size_t axis = 0; axis < axes_.shape.rank(); ++axis) {
+      if (!axes_.reduced[axis]) continue;
+      reduced.start.push_back(0);
+      reduced.count.push_back(axes_.shape[axis]);
+    }
+    const hdf5::Box whole = combine(axes_, region, reduced);
+    LargeDataset part = large_;
+    part.selection = part_of(large_.selection, whole);
+    const ReductionAxes axes = part_of_axes(axes_, whole);
+    if (argument_.is_quantile()) {
+      quantiles_large(state_, part, axes, argument_.operation.quantile, argument_.nan, out);
+    } else {
+      reduce_large(state_, part, axes, reducer_, out);
+    }
   }
 
   [[nodiscard]] std::size_t result_bytes() const {
@@ -204,6 +302,7 @@ class TargetResult {
   Reducer reducer_;
   ReductionAxes axes_;
   ReduceResult result_;
+  std::vector<std::byte> constant_;  // what all elements of a result in pieces are, if they are the same
 };
 
 void check_request(const ReduceRequest& request) {
@@ -237,6 +336,8 @@ ReduceArgument argument_of(const ReduceRequest& request, const Session::State& s
   argument.max_elements = request.output.empty() ? request.max_elements : std::numeric_limits<std::uint64_t>::max();
   argument.force_library = state.options.force_library;
   argument.describe_only = state.dry_run != nullptr;
+  argument.to_file = !request.output.empty();
+  argument.conventions = state.options.conventions;
   argument.memory_bytes = state.memory_bytes;
   argument.bytes_done = &state.bytes_done();
   return argument;

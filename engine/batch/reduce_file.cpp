@@ -175,7 +175,8 @@ void ReduceArgument::check(const ReductionAxes& result, const Reducer& reducer, 
     throw FormatError("reduce", name,
                       "the result of shape " + to_string(result.kept) + " is too large to show: write it to a file");
   }
-  if (results > memory_bytes / 4 / item_bytes(reducer.result())) {
+  const bool in_pieces = to_file && !is_histogram();
+  if (!in_pieces && results > memory_bytes / 4 / item_bytes(reducer.result())) {
     throw FormatError("reduce", name,
                       "the result of shape " + to_string(result.kept) + " takes more than a quarter of the memory");
   }
@@ -217,6 +218,7 @@ void reduce_file(SliceContext& context, const FileTask& task, const std::byte* b
   const auto& argument = *reinterpret_cast<const ReduceArgument*>(bytes);
   hdf5::ReadOptions options;
   options.force_library = argument.force_library;
+  options.conventions = argument.conventions;
   options.max_chunk_bytes = argument.memory_bytes;
   examine_targets(context, task, argument.targets, [&](const Target& target) {
     hdf5::Dataset& dataset = OpenFiles::here().dataset(task.path, target.path, options);

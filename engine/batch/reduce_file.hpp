@@ -20,8 +20,10 @@ struct ReduceArgument {
   std::size_t axis_count = 0;
   std::array<std::int64_t, max_rank> axes{};
   std::uint64_t max_elements = 0;  // of a result
+  bool to_file = false;            // any size will do, then, but for a histogram
   bool force_library = false;
   bool describe_only = false;  // nothing is reduced
+  bool conventions = false;
   std::size_t memory_bytes = 0;
   std::atomic<std::uint64_t>* bytes_done = nullptr;
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "map_plan.hpp"
 #include "runrig/engine/reduction.hpp"
 #include "runrig/hdf5/output.hpp"
 
@@ -15,12 +16,16 @@ struct Plan {
   std::span<const std::byte> counts;
   std::span<const std::byte> edges;
   DType edge_dtype = DType::float64;
+  std::span<const PlanAttribute> attributes;
 
   void write() const {
     hdf5::OutputFile output = hdf5::OutputFile::create(file);
     const std::uint64_t bins = counts.size() / sizeof(std::int64_t);
     add(output, counts_path, DType::int64, bins, counts);
     add(output, edges_path, edge_dtype, bins + 1, edges);
+    for (const PlanAttribute& each : attributes) {
+      for (const char* const path : {counts_path, edges_path}) output.set_attribute(path, each.name, each.text);
+    }
     output.close();
   }
 
@@ -38,17 +43,19 @@ struct Plan {
 }  // namespace
 
 void write_histogram(Session::State& state, std::span<const std::byte> counts, std::span<const double> edges,
-                     DType edge_dtype, const std::string& to, PendingOutput& output) {
+                     DType edge_dtype, const std::string& to, const TextAttributes& attributes, PendingOutput& output) {
   const std::size_t item = item_bytes(edge_dtype);
   ArenaWriter memory(*state.arena, sizeof(Plan) + counts.size() + edges.size() * item + output.temporary_path().size() +
-                                       2 * to.size() + 256);
+                                       2 * to.size() + attribute_bytes(attributes) + 256);
   auto* const plan = memory.add<Plan>(1);
   std::byte* const count_bytes = memory.take(counts.size(), 8);
   std::memcpy(count_bytes, counts.data(), counts.size());
   std::byte* const edge_bytes = memory.take(edges.size() * item, 8);
   for (std::size_t i = 0; i < edges.size(); ++i) store_real(edge_dtype, edges[i], edge_bytes + i * item);
-  *plan = {memory.add(output.temporary_path()), memory.add(to), memory.add(to + "_edges"), {count_bytes, counts.size()},
-           {edge_bytes, edges.size() * item},   edge_dtype};
+  *plan = {memory.add(output.temporary_path()), memory.add(to),
+           memory.add(to + "_edges"),           {count_bytes, counts.size()},
+           {edge_bytes, edges.size() * item},   edge_dtype,
+           add_attributes(memory, attributes)};
   auto options = state.launch_options(1, counts.size());
   options.max_kills = 1;  // what a dead writer had begun is there
   Launch launch = state.writer.launch(options, [plan](SliceContext& context) {

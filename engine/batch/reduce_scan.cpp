@@ -95,6 +95,7 @@ class Scan {
     source->max_chunk_bytes = state_.memory_bytes;
     source->cache_bytes = std::min(std::size_t{16} << 20, state_.memory_bytes / (workers * 8));
     source->force_library = state_.options.force_library;
+    source->conventions = state_.options.conventions;
     auto* const places = memory.add<hdf5::Box>(boxes.size());
     std::copy(boxes.begin(), boxes.end(), places);
     auto* const body = memory.add<ScanBody>(1);

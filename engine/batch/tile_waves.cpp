@@ -49,21 +49,36 @@ void fill_wave(Session::State& state, const TileWork& work, const hdf5::Selectio
 void run_in_waves(Session::State& state, const TileWork& work) {
   const auto all = hdf5::Selection::all(work.info.shape);
   Wave waves[2];
+  std::size_t number = 0;
   const auto finish = [&](Wave& wave) {
     if (wave.count > 0 && work.place) work.check_placed(wave.placing);
     wave = Wave();
   };
   const auto wave_bytes = static_cast<std::uint64_t>(static_cast<double>(work.wave_bytes) / work.scale) + 1;
-  const hdf5::BoxPlan plan(work.info, all, wave_bytes);
-  for (std::uint64_t i = 0; i < plan.size(); ++i) {
-    Wave& wave = waves[i % 2];
-    finish(wave);
-    fill_wave(state, work, all, plan[i], wave);
-    Launch computing = work.compute(wave.tiles, wave.count);
-    work.check_computed(computing);
-    if (!work.place) continue;
-    finish(waves[(i + 1) % 2]);  // the writer does one thing at a time
-    wave.placing = work.place(wave.tiles, wave.count);
+  const auto run_region = [&](const hdf5::Box& region) {
+    const hdf5::BoxPlan plan(work.info, part_of(all, region), wave_bytes);
+    for (std::uint64_t i = 0; i < plan.size(); ++i) {
+      hdf5::Box box = plan[i];
+      for (std::size_t axis = 0; axis < box.start.rank(); ++axis) box.start[axis] += region.start[axis];
+      Wave& wave = waves[number % 2];
+      finish(wave);
+      fill_wave(state, work, all, box, wave);
+      Launch computing = work.compute(wave.tiles, wave.count);
+      work.check_computed(computing);
+      ++number;
+      if (!work.place) continue;
+      finish(waves[number % 2]);  // the writer does one thing at a time
+      wave.placing = work.place(wave.tiles, wave.count);
+    }
+  };
+  if (work.prepare) {
+    const hdf5::BoxPlan regions(work.info, all, work.region_bytes);
+    for (std::uint64_t i = 0; i < regions.size(); ++i) {
+      work.prepare(regions[i]);
+      run_region(regions[i]);
+    }
+  } else {
+    run_region(hdf5::Box::all(work.info.shape));
   }
   for (Wave& each : waves) finish(each);
 }

@@ -19,6 +19,10 @@ struct TileWork {
   /// Bytes of what is made for one element of `info.type.dtype`: 1 but where several outputs are made at once, or
   /// elements are of no dtype.
   double scale = 1;
+  /// Called before any tile of a region is made, region by region: boxes of whole chunks of about so many bytes (of
+  /// `info.type.dtype`) that cover the dataset. Nothing of the region before it is being made then. May be empty.
+  std::function<void(const hdf5::Box& region)> prepare{};
+  std::uint64_t region_bytes = 0;
   /// The room that a tile needs for what is to be placed; 0 if nothing is.
   std::function<std::size_t(const hdf5::Box&)> tile_bytes;
   /// Begins to make the tiles, in the readers.

@@ -29,7 +29,8 @@ void read_part(SliceContext& context, const MapVariable& variable, const hdf5::B
   std::ptrdiff_t first = 0;
   for (std::size_t axis = 0; axis < part.count.rank(); ++axis) {
     copy.from_strides.push_back(static_cast<std::ptrdiff_t>(array.strides[axis]) * item);
-    first += copy.from_strides.back() * static_cast<std::ptrdiff_t>(part.start[axis]);
+    const std::uint64_t origin = variable.origin.rank() > 0 ? variable.origin[axis] : 0;
+    first += copy.from_strides.back() * static_cast<std::ptrdiff_t>(part.start[axis] - origin);
   }
   if (part.count.elements() > 0) copy.run(array.data + first, out);
 }
@@ -76,7 +77,7 @@ VariablesPlan add_variables(ArenaWriter& memory, const Session::State& state,
     const OutputVariable& each = *variables[i];
     items[i].dtype = each.dtype;
     items[i].memory = each.memory;
-    items[i].in_segment = each.array.has_value();
+    items[i].in_segment = each.array.has_value() || each.produce;
     if (each.array) items[i].array = *each.array;
     Source& source = items[i].source;
     source.file = memory.add(each.file);
@@ -85,6 +86,7 @@ VariablesPlan add_variables(ArenaWriter& memory, const Session::State& state,
     source.max_chunk_bytes = state.memory_bytes;
     source.cache_bytes = std::min(std::size_t{16} << 20, state.memory_bytes / (workers * variables.size() * 8));
     source.force_library = state.options.force_library;
+    source.conventions = state.options.conventions;
     plan.data_bytes += source.cache_bytes + 4 * static_cast<std::size_t>(each.chunk_bytes);
   }
   return plan;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +24,9 @@ struct OutputVariable {
   // In place of the two above: an array in shared memory, or elements in C order in the arena, its owner's to keep.
   std::optional<ArrayHandle> array{};
   const std::byte* memory = nullptr;
+  /// In place of an array that would take too much memory: called for one box of the result after the other, for an
+  /// array of that box alone. The one before it is no longer used.
+  std::function<ArrayHandle(const hdf5::Box& region)> produce{};
   hdf5::Selection selection{};  // of the dataset, or all of the array
   DType dtype = DType::float64;
   std::uint64_t chunk_bytes = 0;  // decoded, of the dataset
@@ -34,6 +38,7 @@ struct MapVariable {
   DType dtype = DType::float64;
   bool in_segment = false;
   ArrayHandle array;
+  Shape origin;  // of the array in the variable, if it is one box of that; set before each; no axes: all of it
   const std::byte* memory = nullptr;
 
   [[nodiscard]] const Shape& shape() const noexcept { return source.selection.shape; }
@@ -42,7 +47,7 @@ struct MapVariable {
 };
 struct VariablesPlan {
   std::uint64_t id = 0;  // no other plan of the session has it: what workers keep of a plan, they keep by it
-  const MapVariable* items = nullptr;
+  MapVariable* items = nullptr;
   std::uint32_t count = 0;
   std::size_t data_bytes = 0;  // private memory that reading them may take, but for what is read itself
 };

@@ -27,6 +27,7 @@ std::uint64_t data_bytes() {
 hdf5::ReadOptions Source::read_options() const {
   hdf5::ReadOptions options;
   options.force_library = force_library;
+  options.conventions = conventions;
   options.cache_bytes = cache_bytes;
   options.max_chunk_bytes = max_chunk_bytes;
   options.as_stored = as_stored;

@@ -21,6 +21,7 @@ struct Source {
   std::size_t max_chunk_bytes = 0;
   std::size_t cache_bytes = 0;
   bool force_library = false;
+  bool conventions = false;
   bool as_stored = false;
 
   [[nodiscard]] hdf5::ReadOptions read_options() const;

@@ -76,12 +76,13 @@ void copy_attribute(hid_t source, hid_t target, const std::string& attribute, st
 }  // namespace
 
 void copy_object_attributes(hid_t source, std::string_view source_name, hid_t target, std::optional<DType> result,
-                            std::vector<std::string>& notes) {
+                            std::span<const std::string> dropped, std::vector<std::string>& notes) {
   const bool scale = H5Iget_type(source) == H5I_DATASET && H5DSis_scale(source) > 0;
   H5Eclear2(H5E_DEFAULT);
   for (const std::string& attribute : attribute_names(source, source_name)) {
     if (is_one_of(rebuilt, attribute) || (scale && is_one_of(of_scales, attribute))) continue;
     if (result && is_one_of(of_stored_elements, attribute)) continue;
+    if (std::ranges::find(dropped, attribute) != dropped.end()) continue;
     // One that is there already was made for this file, and is right.
     if (H5Aexists(target, attribute.c_str()) > 0) continue;
     const std::string name = std::string(source_name) + " @" + printable(attribute);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "conventions.hpp"
 #include "dataset_info.hpp"
 #include "reader.hpp"
 #include "runrig/hdf5/codec.hpp"
@@ -106,6 +107,9 @@ class Dataset::Impl {
     follow_into_other_file(id);
     source_.info = detail::describe_dataset(source_.dataset.get(), source_.name, detail::StoredBytes::leave_out);
     if (options.as_stored) describe_as_stored();
+    if (options.conventions && !options.as_stored) {
+      unpacking_ = detail::find_unpacking(source_.dataset.get(), source_.info, source_.name);
+    }
     native_ = !options.force_library && is_native(source_.info);
     if (source_.info.layout != Layout::chunked) return;
     // Opened again with a cache that fits: how large a chunk is was not known before. While a dataset is open, opening
@@ -145,14 +149,41 @@ class Dataset::Impl {
         std::ranges::find(selection.shape, std::uint64_t{0}) != selection.shape.end()) {
       return;
     }
-    const detail::Request request = make_request(selection, box, out, strides);
+    if (unpacking_) {
+      read_unpacked(selection, box, out, strides);
+    } else {
+      read_elements(make_request(selection, box, out, strides));
+    }
+  }
+
+  [[nodiscard]] const DatasetInfo& info() const { return unpacking_ ? unpacking_->info() : source_.info; }
+
+ private:
+  void read_elements(const detail::Request& request) {
     if (reader_ == nullptr || never_stored()) {
-      detail::fill_box(out, request.counts(), request.out_strides(), source_.info.fill);
+      detail::fill_box(request.out, request.counts(), request.out_strides(), source_.info.fill);
     } else {
       reader_->read(request);
     }
   }
 
+  /// Packed elements are read behind one another, and unpacked from there.
+  void read_unpacked(const Selection& selection, const Box& box, std::byte* out,
+                     std::span<const std::ptrdiff_t> strides) {
+    const auto count = static_cast<std::size_t>(box.count.elements());
+    const std::size_t item = item_bytes(unpacking_->info().type.dtype);
+    const bool dense = strides.empty() || detail::is_contiguous(box.count, strides, item);
+    if (!dense && unpacked_.size() < count * item) unpacked_.resize(count * item);
+    std::byte* const numbers = dense ? out : unpacked_.data();
+    std::byte* const packed = numbers + count * (item - memory_item_bytes());
+    read_elements(make_request(selection, box, packed, {}));
+    unpacking_->unpack(packed, numbers, count);
+    if (dense) return;
+    detail::StridedCopy{box.count, detail::contiguous_strides(box.count, item), {strides.begin(), strides.end()}, item}
+        .run(numbers, out);
+  }
+
+ public:
   [[nodiscard]] bool all_fill() const {
     const DatasetInfo& info = source_.info;
     if (info.layout == Layout::contiguous) return !info.file_offset;
@@ -290,6 +321,8 @@ class Dataset::Impl {
   }
 
   detail::Source source_;
+  std::unique_ptr<detail::Unpacking> unpacking_;
+  std::vector<std::byte> unpacked_;  // where it is not wanted packed together
   bool native_ = false;
   std::unique_ptr<detail::Reader> reader_;
 };
@@ -304,7 +337,7 @@ Dataset::Dataset(Dataset&&) noexcept = default;
 Dataset& Dataset::operator=(Dataset&&) noexcept = default;
 Dataset::~Dataset() = default;
 
-const DatasetInfo& Dataset::info() const noexcept { return impl_->source().info; }
+const DatasetInfo& Dataset::info() const noexcept { return impl_->info(); }
 const std::string& Dataset::name() const noexcept { return impl_->source().name; }
 void Dataset::check_readable() const { impl_->check_readable(); }
 bool Dataset::is_stored(const Box& box) const { return impl_->is_stored(box); }

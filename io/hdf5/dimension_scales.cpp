@@ -99,7 +99,7 @@ class ScaleCopy {
   }
 
   void copy_attributes(hid_t to, std::vector<std::string>& notes) const {
-    detail::copy_object_attributes(from_, name_, to, std::nullopt, notes);
+    detail::copy_object_attributes(from_, name_, to, std::nullopt, {}, notes);
   }
 
  private:

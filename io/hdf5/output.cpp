@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <stdexcept>
 
 #include "block_codec.hpp"
@@ -52,6 +53,23 @@ Id make_space(const OutputSpec& spec, const std::string& name) {
   return checked(H5Screate_simple(static_cast<int>(spec.shape.rank()), detail::to_coordinates(spec.shape).data(),
                                   detail::to_coordinates(most).data()),
                  attempt, name);
+}
+
+bool is_nan(DType dtype, std::span<const std::byte> element) {
+  return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    T value;
+    std::memcpy(&value, element.data(), sizeof value);
+    return !(value == value);
+  });
+}
+
+/// netCDF's attribute for the fill value: one element of the dataset's type.
+void mark_fill(hid_t dataset, hid_t type, const OutputSpec& spec, const std::string& name) {
+  const hsize_t one = 1;
+  const Id space = checked(H5Screate_simple(1, &one, nullptr), attempt, name);
+  const Id attribute =
+      checked(H5Acreate2(dataset, "_FillValue", type, space.get(), H5P_DEFAULT, H5P_DEFAULT), attempt, name);
+  check(H5Awrite(attribute.get(), detail::memory_type(spec.dtype).get(), spec.fill->data()), attempt, name);
 }
 
 }  // namespace
@@ -163,6 +181,8 @@ std::optional<std::uint64_t> OutputFile::create_dataset(const std::string& path,
     const bool expected = !spec.null_space && spec.shape.checked_elements() != 0;
     if (expected && !offset) throw FormatError(attempt, name, "the HDF5 library allocated no room for its elements");
   }
+  if (spec.marks_missing && spec.fill && is_nan(spec.dtype, *spec.fill))
+    mark_fill(dataset.get(), type.get(), spec, name);
   state_->datasets.insert_or_assign(path, State::OpenDataset{std::move(dataset), spec});
   return offset;
 }
@@ -215,15 +235,22 @@ void OutputFile::copy_attributes(const File& source, const std::string& source_o
   const std::string source_name = detail::object_name(source, source_object);
   const Id from = checked(H5Oopen(source.state().file.get(), source_object.c_str(), H5P_DEFAULT), "open", source_name);
   const Id to = checked(H5Oopen(state_->file.get(), object.c_str(), H5P_DEFAULT), "open", state_->name_of(object));
-  detail::copy_object_attributes(from.get(), source_name, to.get(), result, notes);
+  const auto made = state_->datasets.find(object);
+  std::span<const std::string> dropped;
+  if (made != state_->datasets.end()) dropped = made->second.spec.dropped_attributes;
+  detail::copy_object_attributes(from.get(), source_name, to.get(), result, dropped, notes);
 }
 
 void OutputFile::set_attribute(const std::string& object, const std::string& name, std::string_view text) {
   constexpr std::string_view attempted = "set attribute";
   const std::string whole_name = state_->name_of(object) + " @" + name;
   const Id type = checked(H5Tcopy(H5T_C_S1), attempted, whole_name);
-  // Of variable length: h5py gives such as str, others as bytes.
-  check(H5Tset_size(type.get(), H5T_VARIABLE), attempted, whole_name);
+  // Of variable length: h5py gives such as str, others as bytes. But a file that promises netCDF's classic model, which
+  // has no such strings, could not be read by its tools any more.
+  const bool classic =
+      check(H5Aexists_by_name(state_->file.get(), "/", "_nc3_strict", H5P_DEFAULT), attempted, whole_name) > 0;
+  check(H5Tset_size(type.get(), classic ? std::max<std::size_t>(text.size(), 1) : H5T_VARIABLE), attempted, whole_name);
+  if (classic) check(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), attempted, whole_name);
   check(H5Tset_cset(type.get(), H5T_CSET_UTF8), attempted, whole_name);
   const Id space = checked(H5Screate(H5S_SCALAR), attempted, whole_name);
   const Id owner = checked(H5Oopen(state_->file.get(), object.c_str(), H5P_DEFAULT), attempted, whole_name);
@@ -231,7 +258,8 @@ void OutputFile::set_attribute(const std::string& object, const std::string& nam
                                attempted, whole_name);
   const std::string ended(text);
   const char* const value = ended.c_str();
-  check(H5Awrite(attribute.get(), type.get(), &value), attempted, whole_name);
+  const void* const written = classic ? static_cast<const void*>(value) : static_cast<const void*>(&value);
+  check(H5Awrite(attribute.get(), type.get(), written), attempted, whole_name);
 }
 
 void OutputFile::close() {

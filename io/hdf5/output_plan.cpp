@@ -1,6 +1,8 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <cstring>
+#include <limits>
 
 #include "runrig/hdf5/codec.hpp"
 #include "runrig/hdf5/output.hpp"
@@ -96,6 +98,17 @@ void apply_chunks(const StorageOptions& storage, OutputSpec& spec) {
   }
 }
 
+std::vector<std::byte> not_a_number(DType dtype) {
+  std::vector<std::byte> bytes(item_bytes(dtype));
+  visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, half> || std::is_floating_point_v<T>) {
+      const T nan(std::numeric_limits<float>::quiet_NaN());
+      std::memcpy(bytes.data(), &nan, sizeof nan);
+    }
+  });
+  return bytes;
+}
+
 }  // namespace
 
 Shape natural_chunk(const Shape& shape, std::size_t item_bytes) {
@@ -117,6 +130,11 @@ OutputSpec output_like(const DatasetInfo& source, const Selection& selection, DT
   spec.big_endian = source.type.big_endian && item_bytes(dtype) > 1;
   spec.shape = selection.shape;
   if (source.type.dtype == dtype && source.fill_defined) spec.fill = source.fill;
+  if (source.unpacked) spec.dropped_attributes = {"_FillValue", "missing_value"};  // missing numbers are NaN
+  if (source.masked && is_floating(dtype)) {
+    spec.marks_missing = true;
+    spec.fill = not_a_number(dtype);
+  }
   if (selection.shape.rank() == 0 || source.null_space) return spec;
   const bool chunked = source.layout == Layout::chunked;
   if (chunked) plan_chunks(source, selection, spec);

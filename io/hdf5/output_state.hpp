@@ -41,7 +41,7 @@ namespace detail {
 
 /// Copies the attributes between open objects; see OutputFile::copy_attributes().
 void copy_object_attributes(hid_t source, std::string_view source_name, hid_t target, std::optional<DType> result,
-                            std::vector<std::string>& notes);
+                            std::span<const std::string> dropped, std::vector<std::string>& notes);
 /// Adds a filter to a dataset's creation properties.
 void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name);
 /// Properties of datasets and groups whose attributes keep their order; `kind` is H5P_DATASET_CREATE or such.

@@ -2,7 +2,8 @@
 
 values1, values2, values3: all operations on all dtypes, along all kinds of axes of so many; empty: what has no elements; layouts: that bits depend on
 neither chunks nor memory nor workers; sparse: what was never written; quantiles; histograms; outputs: what is written to
-files.
+files; pieces: results that do
+not fit the memory.
 """
 import itertools
 import json
@@ -399,7 +400,12 @@ def check_outputs():
             check.expect(found.shape == expected.shape, where, found.shape, "instead of", expected.shape)
             check.expect(native(found[()]).dtype == dtype, where, found.dtype, "instead of", dtype)
             check.expect(np.allclose(found[()], expected.astype("f8"), rtol=2e-7), where, "other values")
-            check.expect("units" in found.attrs and "scale_factor" not in found.attrs, where, "attributes", list(found.attrs))
+            expected_names = {"argmin": set()}.get(operation, {"units"})  # an index is no temperature
+            told = {name: text for name, text in found.attrs.items() if name.startswith("runrig")}
+            check.expect(set(found.attrs) - set(told) - {"DIMENSION_LIST"} == expected_names, where, "attributes", list(found.attrs))
+            check.expect(told.pop("runrig_version", "")[:1].isdigit(), where, "version", told)
+            check.expect(told == {"runrig_input": str(path), "runrig_dataset": "/g/t" + selection,
+                                  "runrig_operation": operation, "runrig_axis": ",".join(map(str, axes))}, where, told)
             kept = [axis for axis in range(3) if axis not in axes]
             names = [list(found.dims[i].keys()) for i in range(found.ndim)]
             check.expect(names == [[("time", "lat", "lon")[axis]] for axis in kept], where, "scales", names)
@@ -407,9 +413,62 @@ def check_outputs():
                 chunks = tuple(min((3, 10, 15)[axis], found.shape[i]) for i, axis in enumerate(kept))
                 check.expect(found.chunks == chunks, where, "chunks", found.chunks)
                 check.expect(found.compression == "gzip" and found.shuffle, where, "filters")
+    for operation in ("count", "any", "all", "var", "prod", "std", "median"):
+        subprocess.run([COMMAND, "reduce", operation, str(path), "-d", "/g/t", "--axis", "0", "-o", str(output),
+                        "--overwrite", "--no-provenance"], check=True, capture_output=True)
+        with h5py.File(output) as file:
+            kept = {"units"} if operation in ("std", "median") else set()
+            check.expect(set(file["result"].attrs) - {"DIMENSION_LIST"} == kept, operation, list(file["result"].attrs))
+    for more, told in ((["--skip-nan"], True), (["--no-provenance"], False)):
+        subprocess.run([COMMAND, "reduce", "histogram:5", str(path), "-d", "/g/t", "-o", str(output), "--overwrite", *more],
+                       check=True, capture_output=True)
+        with h5py.File(output) as file:
+            for name in ("result", "result_edges"):
+                check.expect(("runrig_input" in file[name].attrs) == told, name, more, list(file[name].attrs))
+                check.expect((file[name].attrs.get("runrig_nan") == "skip") == told, name, more, "skipping")
+
+
+def check_pieces():
+    """Results that are larger than what the memory leaves for them: the same bits as with much memory."""
+    random = np.random.default_rng(10)
+    path = FOLDER / "in.h5"
+    with h5py.File(path, "w") as file:
+        values = random.standard_normal((3, 1100, 1300))
+        values[0][random.random(values[0].shape) < 0.01] = np.nan
+        file.create_dataset("chunked", data=values, chunks=(2, 90, 120), compression=1)
+        file.create_dataset("plain", data=values.transpose(1, 2, 0).astype("f4"))
+        file.create_dataset("narrow", data=(random.random((900_000, 2)) * 100).astype("i2"), chunks=(5000, 1))
+        file.create_dataset("filled", (2, 1500, 1500), "f8", chunks=(1, 100, 100), fillvalue=3.5)
+        file.create_dataset("filled_plain", (2, 1500, 1500), "f8", fillvalue=3.5)
+        sparse = file.create_dataset("sparse", (4, 1500, 1500), "f8", chunks=(2, 100, 100), fillvalue=-2)
+        sparse[1, 620:640, 300:330] = random.random((20, 30))
+    cases = [("mean", "chunked", "0", ""), ("std", "chunked", "0", "[:, 5:, ::-1]"), ("sum", "plain", "2", ""),
+             ("max", "plain", "-1", "[::2]"), ("median", "chunked", "0", ""), ("argmax", "narrow", "1", ""),
+             ("sum", "filled", "0", ""), ("var", "filled_plain", "0", ""), ("mean", "sparse", "0", "")]
+    for operation, name, axis, selection in cases:
+        outputs = []
+        for memory, workers in (("16M", "2"), ("2G", "1")):
+            outputs.append(FOLDER / f"out-{memory}.h5")
+            done = subprocess.run([COMMAND, "reduce", operation, str(path), "-d", f"/{name}{selection}", f"--axis={axis}",
+                                   "--skip-nan", "-o", str(outputs[-1]), "--overwrite", "--memory", memory, "--workers",
+                                   workers], capture_output=True, text=True)
+            check.expect(done.returncode == 0, operation, name, memory, done.stderr)
+        with h5py.File(outputs[0]) as few, h5py.File(outputs[1]) as much, h5py.File(path) as file:
+            a, b = few["result"], much["result"]
+            check.expect(a.size * a.dtype.itemsize > 2 << 20, name, "is no test of pieces:", a.shape)
+            check.expect(a.dtype == b.dtype and a.chunks == b.chunks, operation, name, "is stored in another way")
+            check.expect(a[()].tobytes() == b[()].tobytes(), operation, name, selection, "has other bits")
+            source = native(eval("file[name][()]" + selection)) if selection else native(file[name][()])
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                function = getattr(np, operation if operation == "argmax" else "nan" + operation)
+                wanted = function(source.astype("f8"), axis=int(axis))
+            check.expect(np.allclose(a[()], wanted, rtol=1e-6, equal_nan=True), operation, name, "is not NumPy's")
+            if name == "filled":
+                check.expect(a.id.get_storage_size() == 0, "a constant is stored")
 
 
 os.chdir(FOLDER)
 {"values1": lambda: check_values(1), "values2": lambda: check_values(2), "values3": lambda: check_values(3), "empty": check_empty, "layouts": check_layouts, "sparse": check_sparse,
- "outputs": check_outputs, "quantiles": check_quantiles, "histograms": check_histograms}[sys.argv[1]]()
+ "outputs": check_outputs, "pieces": check_pieces, "quantiles": check_quantiles, "histograms": check_histograms}[sys.argv[1]]()
 check.leave()

@@ -66,6 +66,11 @@ TEST_F(ReduceTest, AnOutputKeepsWhatBelongsToTheAxesThatAreLeft) {
   check(python, "outputs");
 }
 
+TEST_F(ReduceTest, ResultsThatDoNotFitTheMemoryHaveTheBitsOfThoseThatDo) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
+  check(python, "pieces");
+}
+
 TEST_F(ReduceTest, SeveralFilesAreATableWithARowForEach) {
   make_big_file(at("a.h5"), 16);
   make_big_file(at("b.h5"), 16);

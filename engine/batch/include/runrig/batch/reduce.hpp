@@ -13,10 +13,6 @@
 /// Reductions of datasets in HDF5 files, of all elements or along axes, by all workers of a session.
 namespace runrig::batch {
 
-struct HistogramRange {
-  double low = 0;
-  double high = 0;
-};
 /// What is made of the elements.
 struct ReduceOperation {
   enum class Kind : std::uint8_t { reduction, quantile, histogram };
@@ -42,6 +38,7 @@ struct ReduceRequest {
   /// A file, or a template as MapRequest has it; empty: results are returned. With it `datasets` names one.
   std::string output;
   std::string to = "/result";
+  bool provenance = true;  // attributes say what the output was made of, as MapRequest has it
   MapRequest::Existing existing = MapRequest::Existing::refuse;
   bool resume = false;  // as MapRequest has it
 };
@@ -68,7 +65,8 @@ struct ReduceReport {
 /// float64 and rounded once. They have the same bits for any number of workers, any memory limit, and any chunks; those
 /// of all elements are the ones that Session::stats() tells. Wrong use (an output that is an input or exists) throws
 /// Error before any work; what fails for one file or dataset is a Failure: an axis that is not there, a minimum of no
-/// elements, a histogram of NaNs, a result that takes more than a quarter of the session's memory. Throws Cancelled.
+/// elements, a histogram of NaNs, a result that goes to no file and takes more than a quarter of the session's memory.
+/// Throws Cancelled.
 /// Quantiles are exact: sequences that do not fit a worker's memory are read several times.
 [[nodiscard]] ReduceReport reduce(Session& session, const ReduceRequest& request);
 

@@ -35,6 +35,7 @@ struct Options {
   std::chrono::milliseconds cpu_stall{5000};     // CPU time the HDF5 library may take without getting anywhere
   std::chrono::milliseconds wall_stall{300000};  // the same in elapsed time: slow storage is not a hang
   bool force_library = false;                    // read everything through H5Dread: the same values, only slower
+  bool conventions = false;  // all that is read, but for repack(), by netCDF's: hdf5::ReadOptions::conventions
   /// Called from the thread that runs the work, at most ten times a second and at the end.
   std::function<void(const Progress&)> on_progress;
   /// Called once for each input file of a call when its end is known, from the thread that runs the work; also for
@@ -56,10 +57,16 @@ struct InfoReport {
   std::vector<Failure> failures;
 };
 
+struct HistogramRange {
+  double low = 0;
+  double high = 0;
+};
 /// What to summarise: all numeric datasets of a file, or those named.
 struct StatsRequest {
   std::vector<std::string> files;
-  std::vector<hdf5::DatasetRef> datasets;  // empty: all numeric ones
+  std::vector<hdf5::DatasetRef> datasets;           // empty: all numeric ones
+  std::uint64_t histogram_bins = 0;                 // of equal width, as numpy.histogram makes them; 0: no histogram
+  std::optional<HistogramRange> histogram_range{};  // none: from the smallest element to the largest
 };
 struct DatasetStatistics {
   std::string file;
@@ -67,6 +74,9 @@ struct DatasetStatistics {
   Shape shape;          // of the selection
   std::string dtype;    // NumPy's notation of what the file holds: "<f4", ">i2"
   Statistics statistics;
+  std::vector<double> edges;          // of the histogram, one more than counts; both empty if there is none
+  std::vector<std::uint64_t> counts;  // of what lies within the edges; NaNs are in none
+  std::string no_histogram;           // why there is none though it was asked for, in words
 };
 struct StatsReport {
   std::vector<DatasetStatistics> results;  // by file as asked, then in the file's own order

@@ -20,6 +20,19 @@ struct ReadOptions {
   std::size_t cache_bytes = std::size_t{16} << 20;
   /// Chunks that decode to more are refused before memory is allocated (FormatError with the numbers).
   std::size_t max_chunk_bytes = std::size_t{1} << 30;
+  /// Numbers by netCDF's conventions instead of elements as they are stored. Missing ones are NaN: those equal to
+  /// `_FillValue` or to one of `missing_value` (an attribute is first made the elements' type; a value that this does
+  /// not have is no element's), those outside of `valid_range`, or of `valid_min` and `valid_max`, and, in floats whose
+  /// fill value is netCDF's default one and that have no `_FillValue`, those equal to it. Then `scale_factor` is
+  /// multiplied and `add_offset` added. `_Unsigned` changes the sign that integers are read with, or not ("true",
+  /// "false").
+  ///
+  /// info().type is then what the numbers have. With factors: float32 if both are float32 and the elements are 8 or 16
+  /// bits wide or float32, else float64 (NumPy's promotion, for which integer factors are float64). Without factors,
+  /// but with something to mask: floats stay, integers of 8 or 16 bits become float32, others float64. With neither: as
+  /// stored. Limits whose type is that of the factors, while elements are integers, are about unpacked numbers.
+  /// Booleans are left as they are. With `as_stored` nothing of this is done.
+  bool conventions = false;
   /// Elements of any type of fixed size, as they are stored, not converted: info() then describes each as one item of
   /// info().type.item_bytes bytes, and info().fill is one.
   bool as_stored = false;

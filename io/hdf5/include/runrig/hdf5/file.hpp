@@ -54,7 +54,10 @@ struct DatasetInfo {
   /// The file asks for no filling at all, or has no fill value: what was never written reads as zeros, and `fill` is
   /// so.
   bool fill_never = false;
-  bool fill_defined = false;     ///< the file's maker set it, rather than the library's default
+  bool fill_defined = false;  ///< the file's maker set it, rather than the library's default
+  /// By ReadOptions::conventions `type` and `fill` are those of unpacked elements; if `masked`, missing ones are NaN.
+  bool unpacked = false;
+  bool masked = false;
   std::uint64_t size_bytes = 0;  ///< elements times stored size; UINT64_MAX if that does not fit
   /// In the file, encoded; 0 if nothing was ever written. Dataset::open() leaves it 0 for chunks, because it would have
   /// to visit the whole index; see Dataset::all_fill().

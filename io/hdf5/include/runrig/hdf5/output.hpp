@@ -25,6 +25,10 @@ struct OutputSpec {
   bool library_filters = false;
   std::optional<std::vector<std::byte>> fill{};  ///< item_bytes(dtype) bytes, the machine's order
   bool null_space = false;                       ///< no elements and no shape
+  /// If `fill` is NaN, netCDF's attribute `_FillValue` says so.
+  bool marks_missing = false;
+  /// Attributes of its source that would lie of it, besides those that copy_attributes() leaves out by itself.
+  std::vector<std::string> dropped_attributes{};
 };
 
 /// How a dataset is to be stored where that is not to be as its source is.
@@ -75,8 +79,9 @@ class OutputFile {
   /// Copies the attributes of `source_object` ("/" and any object), in their order, to `object` here.
   /// `result` set: the elements are no longer the source's; attributes that would lie are left out: scale_factor,
   /// add_offset, valid_range, valid_min, valid_max, actual_range, _Unsigned always, _FillValue and missing_value unless
-  /// of its type. Left out as well, and rebuilt by copy_dimension_scales(): DIMENSION_LIST, REFERENCE_LIST, CLASS, NAME
-  /// and netCDF's own numbering. `notes` gets a line for each that could not be copied (references, damaged ones).
+  /// of its type, nor OutputSpec::dropped_attributes. Left out as well, and rebuilt by copy_dimension_scales():
+  /// DIMENSION_LIST, REFERENCE_LIST, CLASS, NAME and netCDF's own numbering. `notes` gets a line for each that could
+  /// not be copied (references, damaged ones).
   void copy_attributes(const File& source, const std::string& source_object, const std::string& object,
                        std::optional<DType> result, std::vector<std::string>& notes);
 
