@@ -112,6 +112,7 @@ class FileCopy {
     std::string path;
     std::vector<Link> links;
     std::size_t next = 0;
+    bool keeps_chunks = false;  // its datasets have the chunks that its maker reads them by
   };
 
   [[nodiscard]] std::string name_of(std::string_view path) const { return detail::object_name(source_, path); }
@@ -130,7 +131,16 @@ class FileCopy {
     objects_.push_back(path);
     const Id properties = checked(H5Gget_create_plist(from.get()), attempt, name);
     auto links = links_of(from.get(), properties.get(), name);
-    open_.push_back({std::move(from), std::move(to), path, std::move(links), 0});
+    const bool keeps_chunks = (!open_.empty() && open_.back().keeps_chunks) || is_index(from.get(), name);
+    open_.push_back({std::move(from), std::move(to), path, std::move(links), 0, keeps_chunks});
+  }
+
+  /// Whether it is an index of PyTables' for a table: with other chunks PyTables does not open the table any more.
+  static bool is_index(hid_t group, std::string_view name) {
+    if (check(H5Aexists(group, "CLASS"), attempt, name) == 0) return false;
+    const auto attributes = detail::read_attributes(group, name);
+    const auto found = std::ranges::find(attributes, "CLASS", &AttributeInfo::name);
+    return found != attributes.end() && (found->value == "\"TINDEX\"" || found->value == "\"INDEX\"");
   }
 
   void copy_link(const OpenGroup& group, const Link& link) {
@@ -213,13 +223,16 @@ class FileCopy {
     const DatasetInfo info = detail::describe_dataset(from, name, detail::StoredBytes::count);
     const Id type = checked(H5Dget_type(from), attempt, name);
     const detail::TypeContent content = detail::content_of(type.get(), name);
-    const auto plan = plan_storage(info, content, path);
+    const auto plan = plan_storage(info, content, path, group.keeps_chunks);
     if (planned_ != nullptr) {
       planned_->push_back({path, info.type.numpy, info.shape, info.size_bytes, plan.has_value(),
                            plan ? plan->chunk : info.chunk, plan ? plan->filters : info.filters});
       return;
     }
-    if (!plan && !content.references && check(H5Tcommitted(type.get()), attempt, name) == 0) {
+    const Id properties = checked(H5Dget_create_plist(from), attempt, name);
+    // H5Ocopy() leaves a fill value of variable size, as netCDF's strings have, in the heap of the source (HDF5 1.10).
+    const bool copyable = !content.references && !(content.variable && has_fill(properties.get(), name));
+    if (!plan && copyable && check(H5Tcommitted(type.get()), attempt, name) == 0) {
       // As it is, without decoding: by the library. Attributes follow, for they may refer to objects.
       const Id how = checked(H5Pcreate(H5P_OBJECT_COPY), attempt, name);
       check(H5Pset_copy_object(how.get(), H5O_COPY_WITHOUT_ATTR_FLAG), attempt, name);
@@ -227,7 +240,6 @@ class FileCopy {
             name);
       return;
     }
-    const Id properties = checked(H5Dget_create_plist(from), attempt, name);
     if (plan) apply_plan(*plan, properties.get(), name);
     const Id space = checked(H5Dget_space(from), attempt, name);
     const Id stored_type = type_in_output(type.get(), name);
@@ -243,10 +255,17 @@ class FileCopy {
     }
   }
 
+  static bool has_fill(hid_t properties, std::string_view name) {
+    H5D_fill_value_t state = H5D_FILL_VALUE_UNDEFINED;
+    check(H5Pfill_value_defined(properties, &state), attempt, name);
+    return state == H5D_FILL_VALUE_USER_DEFINED;
+  }
+
   /// How a dataset is stored anew; none if it keeps what it has.
   std::optional<RepackDataset> plan_storage(const DatasetInfo& info, const detail::TypeContent& content,
-                                            const std::string& path) {
-    const StorageOptions& storage = options_.storage;
+                                            const std::string& path, bool keeps_chunks) {
+    StorageOptions storage = options_.storage;
+    if (keeps_chunks) storage.chunks = StorageOptions::Chunks::keep;
     const bool named = std::ranges::find(options_.datasets, path) != options_.datasets.end();
     if (named) named_.push_back(path);
     if (!options_.datasets.empty() && !named) return std::nullopt;
@@ -278,7 +297,7 @@ class FileCopy {
     plan.item_bytes = info.type.item_bytes;
     plan.shape = info.shape;
     if (chunked) plan.source_chunk = info.chunk;
-    plan.chunk = plan_chunk(info);
+    plan.chunk = plan_chunk(info, storage);
     plan.filters = storage.filters ? *storage.filters : info.filters;
     const auto decoded = plan.chunk.checked_bytes(plan.item_bytes);
     const auto source_decoded = chunked ? info.chunk.checked_bytes(plan.item_bytes) : decoded;
@@ -290,8 +309,7 @@ class FileCopy {
     return plan;
   }
 
-  [[nodiscard]] Shape plan_chunk(const DatasetInfo& info) const {
-    const StorageOptions& storage = options_.storage;
+  static Shape plan_chunk(const DatasetInfo& info, const StorageOptions& storage) {
     Shape chunk = natural_chunk(info.shape, info.type.item_bytes);
     if (storage.chunks == StorageOptions::Chunks::given && storage.chunk.rank() == info.shape.rank()) {
       chunk = storage.chunk;
