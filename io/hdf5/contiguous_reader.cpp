@@ -1,3 +1,4 @@
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -5,11 +6,14 @@
 
 #include "reader.hpp"
 #include "runrig/hdf5/strided_copy.hpp"
+#include "runrig/shm/mapping.hpp"
+#include "runrig/sync/error.hpp"
 
 namespace runrig::hdf5::detail {
 namespace {
 
-constexpr std::uint64_t window_bytes = std::uint64_t{1} << 20;     // read at once where the elements lie scattered
+constexpr std::uint64_t window_bytes = std::uint64_t{1} << 20;  // read at once where the elements lie scattered
+constexpr std::uint64_t page_bytes = 4096;
 constexpr std::uint64_t wide_gap_bytes = std::uint64_t{64} << 10;  // cheaper to skip than to read
 
 /// Part of a request: a box in the file and in memory, by strides in bytes.
@@ -42,17 +46,59 @@ class ContiguousReader final : public Reader {
   }
 
   void read(const Request& request) override {
+    to_strides_.assign(request.out_strides().begin(), request.out_strides().end());
+    read_piece(locate(request), 0);
+  }
+
+  const std::byte* in_place(const Request& request) override {
+    const Piece piece = locate(request);
+    if (!conversion_.is_identity() || piece.file_at % item_bytes_ != 0 ||
+        !is_contiguous(piece.count, from_strides_, item_bytes_)) {
+      return nullptr;
+    }
+    if (!mapping_ && !map()) return nullptr;
+    const std::byte* begin = mapping_.bytes().data() + (piece.file_at - mapped_from_);
+    return are_there(begin, piece.count.elements() * item_bytes_) ? begin : nullptr;
+  }
+
+ private:
+  /// False on a file system that maps no files.
+  bool map() {
+    if (unmappable_) return false;
+    const std::uint64_t end = *source_.info.file_offset + *source_.info.shape.checked_bytes(item_bytes_);
+    mapped_from_ = *source_.info.file_offset / page_bytes * page_bytes;
+    try {
+      mapping_ = Mapping::map(fd_, mapped_from_, end - mapped_from_, Access::read_only, source_.name);
+    } catch (const Error&) {
+      unmappable_ = true;
+    }
+    return !unmappable_;
+  }
+
+  /// Maps the pages of these bytes now: cheaper than one fault after the other, and what cannot be read is learnt here
+  /// and not by a signal. read() then tells why.
+  static bool are_there(const std::byte* begin, std::uint64_t bytes) {
+    const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(begin) / page_bytes * page_bytes;
+    const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(begin) + bytes;
+#ifndef MADV_POPULATE_READ
+    constexpr int MADV_POPULATE_READ = 22;  // Linux 5.14; older ones say EINVAL
+#endif
+    return retry_on_eintr([&] { return ::madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_READ); }) ==
+               0 ||
+           errno == EINVAL;
+  }
+
+  /// Where the request's elements are, and the strides between them.
+  Piece locate(const Request& request) {
     Piece piece{*source_.info.file_offset, request.out, request.counts()};
     from_strides_.assign(request.rank, 0);
-    to_strides_.assign(request.out_strides().begin(), request.out_strides().end());
     for (std::size_t axis = 0; axis < request.rank; ++axis) {
       piece.file_at += request.axes[axis].start * static_cast<std::uint64_t>(file_strides_[axis]);
       from_strides_[axis] = piece.count[axis] == 1 ? 0 : request.axes[axis].step * file_strides_[axis];
     }
-    read_piece(piece, 0);
+    return piece;
   }
 
- private:
   static std::uint64_t magnitude(std::ptrdiff_t stride) {
     return stride < 0 ? 0 - static_cast<std::uint64_t>(stride) : static_cast<std::uint64_t>(stride);
   }
@@ -130,6 +176,9 @@ class ContiguousReader final : public Reader {
   std::vector<std::ptrdiff_t> from_strides_;
   std::vector<std::ptrdiff_t> to_strides_;
   std::vector<std::byte> window_;
+  Mapping mapping_;  // of all its elements, once some are wanted in place
+  std::uint64_t mapped_from_ = 0;
+  bool unmappable_ = false;
 };
 
 }  // namespace

@@ -73,19 +73,22 @@ void check_box(const DatasetInfo& info, const Selection& selection, const Box& b
   }
 }
 
-detail::Id chunk_cache_properties(const DatasetInfo& info, const ReadOptions& options, bool native,
-                                  const std::string& name) {
+detail::Id chunk_cache_properties(std::size_t bytes, const std::string& name) {
   detail::Id properties = detail::checked(H5Pcreate(H5P_DATASET_ACCESS), "open dataset", name);
-  // Our own path keeps chunks itself. The library's needs room for a whole chunk, or it decodes it for every row.
-  std::size_t bytes = 0;
-  if (!native) {
-    bytes = options.cache_bytes;
-    if (const auto chunk = info.chunk.checked_bytes(info.type.item_bytes); chunk && *chunk <= options.max_chunk_bytes) {
-      bytes = std::max(bytes, 2 * *chunk);
-    }
-  }
   detail::check(H5Pset_chunk_cache(properties.get(), 521, bytes, 1.0), "open dataset", name);
   return properties;
+}
+
+/// Our own path keeps chunks itself, and gives the library no room for any.
+hid_t no_chunk_cache(const std::string& name) {
+  static const hid_t properties = chunk_cache_properties(0, name).release();  // as long as the library
+  return properties;
+}
+
+/// The library's path needs room for a whole chunk, or it decodes it for every row.
+std::size_t library_cache_bytes(const DatasetInfo& info, const ReadOptions& options) {
+  const auto chunk = info.chunk.checked_bytes(info.type.item_bytes);
+  return chunk && *chunk <= options.max_chunk_bytes ? std::max(options.cache_bytes, 2 * *chunk) : options.cache_bytes;
 }
 
 }  // namespace
@@ -103,7 +106,7 @@ class Dataset::Impl {
       if (!dataset) explain_failed_open(id, path, source_.name);
       return dataset;
     };
-    source_.dataset = open(H5P_DEFAULT);
+    source_.dataset = open(no_chunk_cache(source_.name));
     follow_into_other_file(id);
     source_.info = detail::describe_dataset(source_.dataset.get(), source_.name, detail::StoredBytes::leave_out);
     if (options.as_stored) describe_as_stored();
@@ -111,10 +114,10 @@ class Dataset::Impl {
       unpacking_ = detail::find_unpacking(source_.dataset.get(), source_.info, source_.name);
     }
     native_ = !options.force_library && is_native(source_.info);
-    if (source_.info.layout != Layout::chunked) return;
+    if (native_ || source_.info.layout != Layout::chunked) return;
     // Opened again with a cache that fits: how large a chunk is was not known before. While a dataset is open, opening
     // it once more shares its cache, so the first one goes first.
-    const detail::Id access = chunk_cache_properties(source_.info, options, native_, source_.name);
+    const detail::Id access = chunk_cache_properties(library_cache_bytes(source_.info, options), source_.name);
     source_.dataset.reset();
     source_.dataset = open(access.get());
   }
@@ -139,12 +142,16 @@ class Dataset::Impl {
     }
   }
 
+  const std::byte* in_place(const Selection& selection, const Box& box) {
+    check_box(source_.info, selection, box, 0);
+    prepare_reader();
+    if (reader_ == nullptr || never_stored() || box.count.checked_elements() == 0) return nullptr;
+    return reader_->in_place(make_request(selection, box, nullptr, {}));
+  }
+
   void read(const Selection& selection, const Box& box, std::byte* out, std::span<const std::ptrdiff_t> strides) {
     check_box(source_.info, selection, box, strides.size());
-    if (!reader_) {
-      check_readable();
-      if (!source_.info.null_space) reader_ = make_reader();
-    }
+    prepare_reader();
     if (source_.info.null_space || std::ranges::find(box.count, std::uint64_t{0}) != box.count.end() ||
         std::ranges::find(selection.shape, std::uint64_t{0}) != selection.shape.end()) {
       return;
@@ -264,6 +271,12 @@ class Dataset::Impl {
     source_.info.fill = detail::stored_fill(source_.dataset.get(), type.get(), source_.name);
   }
 
+  void prepare_reader() {
+    if (reader_) return;
+    check_readable();
+    if (!source_.info.null_space) reader_ = make_reader();
+  }
+
   [[nodiscard]] std::size_t memory_item_bytes() const {
     return source_.options.as_stored ? source_.info.type.item_bytes : item_bytes(source_.info.type.dtype);
   }
@@ -345,6 +358,10 @@ bool Dataset::all_fill() const { return impl_->all_fill(); }
 
 std::optional<std::vector<Shape>> Dataset::stored_chunks(std::size_t max_chunks) const {
   return impl_->stored_chunks(max_chunks);
+}
+
+const std::byte* Dataset::in_place(const Selection& selection, const Box& box) {
+  return impl_->in_place(selection, box);
 }
 
 void Dataset::read(const Selection& selection, const Box& box, std::byte* out,

@@ -21,6 +21,7 @@ using detail::checked;
 using detail::Id;
 
 constexpr std::string_view attempt = "create dataset";
+constexpr std::size_t early_bytes = std::size_t{8} << 20;
 
 Id creation_properties(const OutputSpec& spec, hid_t type, const std::string& name) {
   Id properties = detail::ordered_creation(H5P_DATASET_CREATE);
@@ -198,6 +199,11 @@ void OutputFile::write_chunk(const std::string& path, const Shape& chunk_start, 
   check(H5Dwrite_chunk(dataset.id.get(), H5P_DEFAULT, filter_mask, detail::to_coordinates(chunk_start).data(),
                        bytes.size(), bytes.data()),
         "write chunk", state_->name_of(path) + " at " + to_string(chunk_start));
+  state_->begun_bytes += bytes.size();
+  if (state_->begun_bytes < early_bytes) return;
+  // To the disk at once, so that close() finds little to sync. What fails, the sync says.
+  state_->begun_bytes = 0;
+  ::sync_file_range(state_->fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 void OutputFile::write(const std::string& path, const Box& box, std::span<const std::byte> values) {
@@ -262,7 +268,7 @@ void OutputFile::set_attribute(const std::string& object, const std::string& nam
   check(H5Awrite(attribute.get(), type.get(), written), attempted, whole_name);
 }
 
-void OutputFile::close() {
+void OutputFile::close(Sync sync) {
   for (State::MadeScale& scale : state_->scales) {
     check(H5Dclose(scale.id.release()), "close dataset", state_->name_of(scale.source_path));
   }
@@ -272,7 +278,7 @@ void OutputFile::close() {
   }
   state_->datasets.clear();
   check(H5Fclose(state_->file.release()), "close", state_->path);
-  check_errno(::fsync(state_->fd.get()), "sync", state_->path);
+  if (sync == Sync::now) check_errno(::fsync(state_->fd.get()), "sync", state_->path);
   check_errno(::close(state_->fd.release()), "close", state_->path);
 }
 

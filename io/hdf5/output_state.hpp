@@ -27,6 +27,7 @@ struct OutputFile::State {
   detail::Id file;
   std::map<std::string, OpenDataset> datasets;
   std::vector<MadeScale> scales;
+  std::size_t begun_bytes = 0;  // of chunks, since the system was last told to write what there is
 
   State() = default;
   State(const State&) = delete;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <numeric>
 #include <random>
 
@@ -70,6 +71,44 @@ class MadeHere : public ::testing::Test {
 
   const test::TemporaryDirectory folder_;
 };
+
+TEST_F(MadeHere, ContiguousElementsAreThereInPlace) {
+  make([](hid_t) {});
+  const File file = File::open(path());
+  Dataset dataset = Dataset::open(file, "d");
+  const auto all = Selection::all(Shape{10, 10});
+  const auto at = [&](const Box& box) { return reinterpret_cast<const int*>(dataset.in_place(all, box)); };
+  const int* whole = at(Box::all(Shape{10, 10}));
+  ASSERT_NE(whole, nullptr);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(whole[i], i);
+  EXPECT_EQ(at({Shape{3, 0}, Shape{4, 10}}), whole + 30);
+  EXPECT_EQ(at({Shape{3, 2}, Shape{1, 5}}), whole + 32);
+  EXPECT_EQ(at({Shape{3, 2}, Shape{2, 5}}), nullptr);  // not one behind the other
+  const auto stepped = resolve(parse_selection("[::2]"), Shape{10, 10}, "d");
+  EXPECT_EQ(dataset.in_place(stepped, Box::all(stepped.shape)), nullptr);
+  ReadOptions options;
+  options.force_library = true;
+  EXPECT_EQ(Dataset::open(file, "d", options).in_place(all, Box::all(all.shape)), nullptr);
+}
+
+TEST_F(MadeHere, WhatIsChunkedOrCutOffIsNotInPlace) {
+  make([](hid_t properties) {
+    const std::array<hsize_t, 2> chunk{10, 10};
+    H5Pset_chunk(properties, 2, chunk.data());
+  });
+  const auto all = Selection::all(Shape{10, 10});
+  {
+    const File file = File::open(path());
+    EXPECT_EQ(Dataset::open(file, "d").in_place(all, Box::all(all.shape)), nullptr);
+  }
+  make([](hid_t properties) { H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY); });
+  const File file = File::open(path());
+  Dataset dataset = Dataset::open(file, "d");
+  ASSERT_NE(dataset.in_place(all, Box::all(all.shape)), nullptr);
+  std::filesystem::resize_file(path(), 0);
+  EXPECT_EQ(dataset.in_place(all, Box::all(all.shape)), nullptr);  // and no signal
+  EXPECT_THROW((void)read_all(dataset), FormatError);
+}
 
 TEST_F(MadeHere, ChunksThatStickOutAndHaveNoFiltersAreReadRight) {
   const hid_t access = H5Pcreate(H5P_FILE_ACCESS);

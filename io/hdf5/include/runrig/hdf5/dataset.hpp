@@ -66,6 +66,11 @@ class Dataset {
   /// is undefined. std::logic_error for a box or strides that do not fit.
   void read(const Selection& selection, const Box& box, std::byte* out, std::span<const std::ptrdiff_t> strides = {});
 
+  /// The elements of `box`, as read() would give them, where they lie in the file as they would in memory: contiguous,
+  /// aligned, in the machine's byte order, in no chunks. They are mapped then, shared with whoever writes the file, and
+  /// valid as long as this object. nullptr where read() is to be used. Throws as read() does.
+  [[nodiscard]] const std::byte* in_place(const Selection& selection, const Box& box);
+
   /// False if `box` of the dataset lies in chunks that were never written, so that all of it is info().fill. True where
   /// that would take long to find out.
   [[nodiscard]] bool is_stored(const Box& box) const;

@@ -93,9 +93,12 @@ class OutputFile {
   void copy_dimension_scales(const File& source, const std::string& source_dataset, const Selection& selection,
                              const std::string& dataset, std::vector<std::string>& notes);
 
+  /// Whether close() syncs, or its caller: by fsync() of the path, or by syncfs() for many files at once. The system
+  /// tells either what has become of the bytes.
+  enum class Sync : std::uint8_t { now, by_caller };
   /// Closes and syncs; every failure on the way is thrown. The file is complete (a contiguous dataset but for
   /// what others write) and no longer locked.
-  void close();
+  void close(Sync sync = Sync::now);
 
   struct State;
   [[nodiscard]] State& state() noexcept { return *state_; }  ///< for this room only
