@@ -118,25 +118,59 @@ void read_into(Session::State& state, const std::string& file, const std::string
 }  // namespace
 }  // namespace batch
 
-AnyArray read_any_array(batch::Session& session, const std::string& file, std::string_view dataset,
-                        std::string_view name) {
-  auto& state = session.state();
+namespace {
+
+struct Reading {
+  std::string file;
+  std::string path;
+  hdf5::DatasetInfo info;
+  hdf5::Selection selection;
+};
+
+Reading plan_reading(batch::Session::State& state, const std::string& file, std::string_view dataset) {
   const auto ref = hdf5::parse_dataset_ref(dataset);
   if (ref.file) throw FormatError("use the dataset", dataset, "name the file by itself");
-  const auto info = batch::look(state, file, ref.path);
-  const auto selection = hdf5::resolve(ref.selection, info.shape, file + ":" + ref.path);
-  AnyArray array = name.empty() ? AnyArray::create(info.type.dtype, selection.shape)
-                                : AnyArray::create(name, info.type.dtype, selection.shape);
+  Reading reading{file, ref.path, batch::look(state, file, ref.path), {}};
+  reading.selection = hdf5::resolve(ref.selection, reading.info.shape, file + ":" + ref.path);
+  return reading;
+}
+
+void read_planned(batch::Session::State& state, const Reading& reading, const ArrayHandle& array) {
   try {
-    batch::read_into(state, file, ref.path, info, selection, array.handle());
+    batch::read_into(state, reading.file, reading.path, reading.info, reading.selection, array);
   } catch (const batch::TaskError& error) {
-    array.unlink();
-    throw FormatError("read", file + ":" + ref.path, batch::make_failure(file, ref.path, error.what()).error);
+    throw FormatError("read", reading.file + ":" + reading.path,
+                      batch::make_failure(reading.file, reading.path, error.what()).error);
+  }
+}
+
+}  // namespace
+
+AnyArray read_any_array(batch::Session& session, const std::string& file, std::string_view dataset,
+                        std::string_view name) {
+  const Reading reading = plan_reading(session.state(), file, dataset);
+  const DType dtype = reading.info.type.dtype;
+  AnyArray array = name.empty() ? AnyArray::create(dtype, reading.selection.shape)
+                                : AnyArray::create(name, dtype, reading.selection.shape);
+  try {
+    read_planned(session.state(), reading, array.handle());
   } catch (const Error&) {
     array.unlink();
     throw;
   }
   return array;
+}
+
+void read_into_array(batch::Session& session, const std::string& file, std::string_view dataset,
+                     const AnyArrayRef& array) {
+  const Reading reading = plan_reading(session.state(), file, dataset);
+  if (array.dtype != reading.info.type.dtype || !(array.shape == reading.selection.shape)) {
+    throw std::logic_error("read_into_array: the array is " + std::string(dtype_string(array.dtype)) + " of shape " +
+                           to_string(array.shape) + ", the dataset " +
+                           std::string(dtype_string(reading.info.type.dtype)) + " of shape " +
+                           to_string(reading.selection.shape));
+  }
+  read_planned(session.state(), reading, array.handle());
 }
 
 void write_any_array(batch::Session& session, const AnyArrayRef& array, const std::string& file,

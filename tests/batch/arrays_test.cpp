@@ -65,6 +65,26 @@ TEST_F(ArraysTest, AViewWithGapsAndAScalarAreWritten) {
   EXPECT_EQ(read_array<float>(session_, at("none.h5"), "x").shape(), (Shape{0, 4}));
 }
 
+TEST_F(ArraysTest, AnArrayThatIsThereIsReadInto) {
+  auto array = counted(Shape{20, 30});
+  write_array(session_, array, at("x.h5"), "x", {.filters = "shuffle,deflate:4", .chunk = Shape{7, 8}});
+  auto kept = NdArray<float>::create(Shape{20, 60});
+  const auto every_second = kept.view().slice(1, Slice{{}, {}, -2});
+  for (int turn = 0; turn < 2; ++turn) {
+    std::ranges::fill(kept.span(), -1.0F);
+    read_into_array(session_, at("x.h5"), "x", every_second.ref());
+    for (std::int64_t i = 0; i < 20; ++i) {
+      for (std::int64_t k = 0; k < 30; ++k) {
+        ASSERT_EQ(every_second(i, k), array(i, k));
+        ASSERT_EQ(kept(i, 2 * k), -1.0F);
+      }
+    }
+  }
+  auto other_type = NdArray<double>::create(Shape{20, 30});
+  EXPECT_THROW(read_into_array(session_, at("x.h5"), "x", other_type.view().ref()), std::logic_error);
+  EXPECT_THROW(read_into_array(session_, at("x.h5"), "x[1:]", array.view().ref()), std::logic_error);
+}
+
 TEST_F(ArraysTest, FailuresAreOneLineAndLeaveNothing) {
   EXPECT_THAT(test::thrown_text([&] { (void)read_array<float>(session_, at("absent.h5"), "x"); }),
               HasSubstr("No such file or directory"));

@@ -23,6 +23,13 @@ template <Element T>
   return NdArray<T>(read_any_array(session, file, dataset, name));
 }
 
+/// Reads the same into an array that is there: pages that were touched before take no time again. Its dtype and shape
+/// are those of what is read; it lies in a segment, with any strides. After an error it holds what had been decoded so
+/// far. Throws as read_any_array(); std::logic_error for another dtype or shape, or an array in memory of this process
+/// only.
+void read_into_array(batch::Session& session, const std::string& file, std::string_view dataset,
+                     const AnyArrayRef& array);
+
 struct WriteArrayOptions {
   /// "shuffle,deflate:4,fletcher32" or parts of it; empty for none.
   std::string filters;
