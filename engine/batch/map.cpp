@@ -1,5 +1,9 @@
 #include <algorithm>
+#include <exception>
 #include <filesystem>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include "bound_expression.hpp"
 #include "dry_run.hpp"
@@ -72,42 +76,25 @@ class MapOne {
          std::vector<Variable> variables, const std::string& file)
       : request_(request), formulas_(formulas), kernel_(kernel), variables_(std::move(variables)), file_(file) {}
 
-  std::vector<MapResult> run(Session::State& state, PendingOutput& output) {
-    std::vector<MapResult> results(formulas_.size());
-    OutputRequest wanted;
+  /// What is to be made. Throws TaskError and Error if the expressions do not fit the datasets.
+  const OutputRequest& prepare(Session::State& state) {
+    results_.resize(formulas_.size());
     bound_.reserve(formulas_.size());  // parts point at them
     if (kernel_) {
-      for (const Variable& each : variables_) wanted.variables.push_back(describe(each.here, state.memory_bytes));
-      wanted.kernel = plan_kernel();
+      for (const Variable& each : variables_) wanted_.variables.push_back(describe(each.here, state.memory_bytes));
+      wanted_.kernel = plan_kernel();
     }
     for (std::uint32_t i = 0; i < formulas_.size(); ++i) {
-      wanted.parts.push_back(kernel_ ? plan_kernel_part(*wanted.kernel, i, results[i].notes)
-                                     : plan(state, formulas_[i], results[i].notes, wanted.variables));
+      wanted_.parts.push_back(kernel_ ? plan_kernel_part(*wanted_.kernel, i, results_[i].notes)
+                                      : plan(state, formulas_[i], results_[i].notes, wanted_.variables));
     }
-    const OutputPart& first = wanted.parts[0];
-    wanted.action = "reading " + wanted.variables[first.like.value_or(first.inputs[0])].dataset;
-    if (state.dry_run != nullptr) return tell_plan(wanted, output, state.dry_run->current(), results);
-    // All notes on the file are told with its first dataset.
-    for (auto& each : make_output(state, wanted, output)) results[0].notes.push_back(std::move(each));
-    std::error_code ignored;
-    const std::uint64_t bytes = std::filesystem::file_size(output.final_path(), ignored);
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      const hdf5::OutputSpec& spec = wanted.parts[i].spec;
-      results[i].file = file_;
-      results[i].output = output.final_path();
-      results[i].dataset = wanted.parts[i].dataset;
-      results[i].shape = spec.shape;
-      results[i].dtype = std::string(dtype_string(spec.dtype));
-      if (spec.big_endian && results[i].dtype[0] == '<') results[i].dtype[0] = '>';
-      results[i].output_bytes = bytes;
-    }
-    return results;
+    const OutputPart& first = wanted_.parts[0];
+    wanted_.action = "reading " + wanted_.variables[first.like.value_or(first.inputs[0])].dataset;
+    return wanted_;
   }
 
- private:
-  // In place of the results: what would be read and written.
-  std::vector<MapResult> tell_plan(const OutputRequest& wanted, const PendingOutput& output, PlannedFile& planned,
-                                   const std::vector<MapResult>& results) const {
+  /// In place of the results: what would be read and written.
+  void tell_plan(const PendingOutput& output, PlannedFile& planned) const {
     for (const Variable& each : variables_) {
       const auto& selection = each.input->dataset.selection;
       const Shape& shape = each.here.selection.shape;
@@ -115,13 +102,36 @@ class MapOne {
                                each.here.info.type.numpy,
                                shape.checked_bytes(item_bytes(each.here.info.type.dtype)).value_or(UINT64_MAX)});
     }
-    tell_writes(wanted, output, planned);
-    for (const MapResult& each : results) {
+    tell_writes(wanted_, output, planned);
+    for (const MapResult& each : results_) {
       planned.notes.insert(planned.notes.end(), each.notes.begin(), each.notes.end());
     }
-    return {};
   }
 
+  /// Makes it.
+  std::vector<MapResult> make(Session::State& state, PendingOutput& output) {
+    return results(output, make_output(state, wanted_, output));
+  }
+
+  /// When it is there. All notes on the file are told with its first dataset.
+  std::vector<MapResult> results(const PendingOutput& output, std::vector<std::string> notes) {
+    for (auto& each : notes) results_[0].notes.push_back(std::move(each));
+    std::error_code ignored;
+    const std::uint64_t bytes = std::filesystem::file_size(output.final_path(), ignored);
+    for (std::size_t i = 0; i < results_.size(); ++i) {
+      const hdf5::OutputSpec& spec = wanted_.parts[i].spec;
+      results_[i].file = file_;
+      results_[i].output = output.final_path();
+      results_[i].dataset = wanted_.parts[i].dataset;
+      results_[i].shape = spec.shape;
+      results_[i].dtype = std::string(dtype_string(spec.dtype));
+      if (spec.big_endian && results_[i].dtype[0] == '<') results_[i].dtype[0] = '>';
+      results_[i].output_bytes = bytes;
+    }
+    return std::move(results_);
+  }
+
+ private:
   // Adds what the formula is computed from to `all`, each dataset once.
   OutputPart plan(Session::State& state, const Formula& formula, std::vector<std::string>& notes,
                   std::vector<OutputVariable>& all) {
@@ -269,6 +279,8 @@ class MapOne {
   std::vector<Variable> variables_;
   const std::string& file_;
   std::vector<BoundExpression> bound_;
+  OutputRequest wanted_;
+  std::vector<MapResult> results_;
 };
 
 // The names of the inputs. Throws Error where two inputs, or two outputs, have the same.
@@ -339,6 +351,104 @@ std::vector<Formula> parse_outputs(const MapRequest& request, const std::vector<
   return formulas;
 }
 
+/// The files of a call, some at a time: while the workers make small outputs, those they made before go to the disk
+/// together, and get their names. Larger ones are made one by one, by all workers.
+class MapFiles {
+ public:
+  using Bind = std::function<std::unique_ptr<MapOne>(FileResult&)>;
+
+  MapFiles(Session::State& state, OutputPlan& plan, FileLedger& ledger, MapReport& report, Bind bind)
+      : state_(state), plan_(plan), ledger_(ledger), report_(report), bind_(std::move(bind)) {}
+
+  /// In the order of the files.
+  void add(FileResult looked) {
+    Entry& entry = group_.emplace_back();
+    entry.looked = std::move(looked);
+    try {
+      entry.one = bind_(entry.looked);
+      const OutputRequest& wanted = entry.one->prepare(state_);
+      entry.small = state_.dry_run == nullptr && small_->add(wanted, plan_.output(entry.looked.file));
+    } catch (const Cancelled&) {
+      throw;
+    } catch (const TaskError&) {
+      entry.failure = std::current_exception();
+    } catch (const Error&) {
+      entry.failure = std::current_exception();
+    }
+    if (group_.size() == files_at_once) turn();
+  }
+  void finish() {
+    turn();
+    settle();
+  }
+
+ private:
+  static constexpr std::size_t files_at_once = 64;
+  struct Entry {
+    FileResult looked;
+    std::unique_ptr<MapOne> one;
+    std::exception_ptr failure;
+    bool small = false;
+    std::optional<std::vector<std::string>> made;  // a small one's notes, once it lacks only its name
+  };
+
+  void turn() {
+    // The workers are needed for what is not small, or went wrong.
+    const bool by_the_way =
+        std::ranges::all_of(made_, [](const Entry& each) { return each.failure != nullptr || each.made; });
+    if (!by_the_way) settle();
+    small_->begin();
+    settle();
+    auto notes = small_->finish();
+    std::size_t at = 0;
+    for (Entry& each : group_) {
+      if (each.small) each.made = std::move(notes[at++]);
+    }
+    made_ = std::exchange(group_, {});
+    small_ = std::make_unique<SmallOutputs>(state_);
+  }
+
+  // Gives those that were made their names, makes the others, and tells of each in order.
+  void settle() {
+    std::vector<PendingOutput*> outputs;
+    for (Entry& each : made_) {
+      if (each.made) outputs.push_back(&plan_.output(each.looked.file));
+    }
+    const auto failures = PendingOutput::publish_together(outputs);
+    std::size_t at = 0;
+    for (Entry& each : made_) {
+      if (each.made) each.failure = failures[at++];
+      ledger_.file(plan_.number(each.looked.file), each.looked.seconds,
+                   [&](FileOutcome& outcome) { tell(each, outcome); });
+      plan_.end(each.looked.file);
+    }
+    made_.clear();
+  }
+
+  void tell(Entry& entry, FileOutcome& outcome) {
+    if (entry.failure) std::rethrow_exception(entry.failure);
+    PendingOutput& output = plan_.output(entry.looked.file);
+    if (state_.dry_run != nullptr) return entry.one->tell_plan(output, state_.dry_run->current());
+    if (entry.small && !entry.made) output.discard();  // from the beginning
+    auto results = entry.made ? entry.one->results(output, std::move(*entry.made)) : entry.one->make(state_, output);
+    for (auto& each : results) {
+      outcome.output = each.output;
+      outcome.datasets.push_back(each.dataset);
+      outcome.notes.insert(outcome.notes.end(), each.notes.begin(), each.notes.end());
+      report_.results.push_back(std::move(each));
+    }
+  }
+
+  Session::State& state_;
+  OutputPlan& plan_;
+  FileLedger& ledger_;
+  MapReport& report_;
+  Bind bind_;
+  std::vector<Entry> group_;                                                      // to be made
+  std::vector<Entry> made_;                                                       // to be given their names
+  std::unique_ptr<SmallOutputs> small_ = std::make_unique<SmallOutputs>(state_);  // ended before the requests go
+};
+
 OutputWish wish_of(const MapRequest& request) {
   OutputWish wish{request.output, {}, request.existing, request.resume, request_text(request)};
   for (const MapInput& each : request.inputs) {
@@ -384,7 +494,7 @@ MapReport Session::map(const MapRequest& request) {
   argument->options.conventions = state.options.conventions;
   argument->options.max_chunk_bytes = state.memory_bytes;
   FileLedger ledger(state, request.files, report.failures);
-  const auto make = [&](FileResult& result, FileOutcome& outcome) {
+  const auto bind = [&](FileResult& result) {
     const std::string& file = plan.files()[result.file];
     if (!result.failure.empty()) throw TaskError(result.failure);
     std::vector<Variable> bound = variables;
@@ -400,21 +510,15 @@ MapReport Session::map(const MapRequest& request) {
       here.selection = hdf5::resolve(ref.selection, here.info.shape, here.file + ":" + ref.path);
       bound[i].all_fill = record.at(1).as_bool();
     }
-    for (auto& each : MapOne(request, formulas, kernel, std::move(bound), file).run(state, plan.output(result.file))) {
-      outcome.output = each.output;
-      outcome.datasets.push_back(each.dataset);
-      outcome.notes.insert(outcome.notes.end(), each.notes.begin(), each.notes.end());
-      report.results.push_back(std::move(each));
-    }
+    return std::make_unique<MapOne>(request, formulas, kernel, std::move(bound), file);
   };
-  const auto take = [&](FileResult result) {
-    ledger.file(plan.number(result.file), result.seconds, [&](FileOutcome& outcome) { make(result, outcome); });
-    plan.end(result.file);
-  };
+  MapFiles files(state, plan, ledger, report, bind);
   ledger.run([&] {
     plan.skip_finished(ledger);
-    for_each_file(state, plan.files(), &look_at, reinterpret_cast<const std::byte*>(argument), take,
-                  [&](std::size_t i) { plan.begin(i); });
+    for_each_file(
+        state, plan.files(), &look_at, reinterpret_cast<const std::byte*>(argument),
+        [&](FileResult result) { files.add(std::move(result)); }, [&](std::size_t i) { plan.begin(i); });
+    files.finish();
   });
   return report;
 }

@@ -72,7 +72,9 @@ struct MapTile {
   std::size_t memory_bytes = 0;
   std::uint32_t chunks = 0;     // entries at the beginning of `memory`; set by the worker
   std::uint32_t in_kernel = 0;  // the worker is in the user's kernel; read by the parent after its death
+  std::uint32_t made = 0;       // see TileQueue
 };
+class TileQueue;
 /// An encoded chunk in a tile's memory; where the library encodes, all the tile's elements of one result.
 struct ChunkEntry {
   Shape start;
@@ -124,9 +126,21 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile);
 /// Writer: makes the file with its groups, datasets, attributes and scales. Reports {"offsets", "notes"} to the
 /// journal: an offset or None for each result, pass by pass.
 void create_output(const FilePlan& file, const Journal& journal);
-/// Writer: places what the workers made of `tiles`.
-void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, const MapTile* tiles,
-                 std::uint32_t count);
+/// A small output file, made by one worker from its beginning to its end.
+struct SmallPass {
+  MapTile* tiles = nullptr;  // of which the memory is the worker's own
+  std::uint32_t count = 0;
+};
+struct SmallOutputPlan {
+  const FilePlan* file = nullptr;
+  const SmallPass* passes = nullptr;
+  Journal journal;
+};
+/// Worker: makes it all, but leaves the sync to its caller. Reports as create_output().
+void make_small_output(SliceContext& context, const SmallOutputPlan& plan);
+
+/// Writer: places what the workers make of the tiles.
+void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, TileQueue& queue);
 /// Writer: keeps an output open for place_tiles() and close_output(), in place of what it had open.
 void hold_output(std::uint64_t file_id, hdf5::OutputFile output);
 /// Writer: completes the file, but for the elements of contiguous datasets, which others write behind it.

@@ -19,10 +19,13 @@
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
 #include "runrig/sync/unique_fd.hpp"
+#include "tile_queue.hpp"
 #include "user_kernel.hpp"
 
 namespace runrig::batch {
 namespace {
+
+constexpr std::size_t early_bytes = std::size_t{256} << 10;
 
 // What this worker keeps of the plan it works on.
 struct KeptResult {
@@ -142,7 +145,12 @@ void write_runs(const MapPlan& plan, std::uint64_t offset, int file, KeptResult&
   for (std::size_t done = 0; done < stored.size(); done += run) {
     std::uint64_t element = 0;
     for (std::size_t axis = 0; axis < shape.rank(); ++axis) element = element * shape[axis] + position[axis];
-    write_all(file, stored.subspan(done, run), offset + element * item_bytes(kept.spec.dtype), plan.temporary);
+    const std::uint64_t at = offset + element * item_bytes(kept.spec.dtype);
+    write_all(file, stored.subspan(done, run), at, plan.temporary);
+    // To the disk at once, so that the sync at the end finds little to do. It says what fails.
+    if (run >= early_bytes) {
+      ::sync_file_range(file, static_cast<off_t>(at), static_cast<off_t>(run), SYNC_FILE_RANGE_WRITE);
+    }
     for (std::size_t axis = outer; axis-- > 0;) {
       if (++position[axis] < box.start[axis] + box.count[axis]) break;
       position[axis] = box.start[axis];
@@ -204,6 +212,26 @@ pickle::Object create_result(const MapResultPlan& plan, bool first, hdf5::Output
     }
   }
   return offset ? pickle::Object(*offset) : pickle::Object();
+}
+
+// Makes the file with all its datasets, and keeps it open.
+void begin_output(const FilePlan& plan, const Journal& journal) {
+  std::vector<std::string> notes;
+  std::vector<pickle::Object> offsets;
+  journal.act("creating the output");
+  hdf5::OutputFile file = hdf5::OutputFile::create(plan.temporary);
+  for (std::uint32_t i = 0; i < plan.pass_count; ++i) {
+    for (std::uint32_t k = 0; k < plan.passes[i].result_count; ++k) {
+      MapResultPlan& result = plan.passes[i].results[k];
+      offsets.push_back(create_result(result, i + k == 0, file, journal, notes));
+      if (!offsets.back().is_none()) result.offset = offsets.back().as_uint();
+    }
+  }
+  hold_output(plan.id, std::move(file));
+  std::vector<pickle::Object> lines;
+  for (const auto& each : notes) lines.push_back(encode_text(each));
+  journal.append(pickle::Object::dict(
+      {{"offsets", pickle::Object::list(std::move(offsets))}, {"notes", pickle::Object::list(std::move(lines))}}));
 }
 
 }  // namespace
@@ -274,31 +302,48 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
 
 void create_output(const FilePlan& plan, const Journal& journal) {
   abandon_output();
-  std::vector<std::string> notes;
-  std::vector<pickle::Object> offsets;
-  journal.act("creating the output");
-  hdf5::OutputFile file = hdf5::OutputFile::create(plan.temporary);
-  for (std::uint32_t i = 0; i < plan.pass_count; ++i) {
-    for (std::uint32_t k = 0; k < plan.passes[i].result_count; ++k) {
-      offsets.push_back(create_result(plan.passes[i].results[k], i + k == 0, file, journal, notes));
-    }
-  }
+  begin_output(plan, journal);
   OpenFiles::here().close_all();
   RUNRIG_KILLPOINT("batch.map.created");
-  hold_output(plan.id, std::move(file));
-  std::vector<pickle::Object> lines;
-  for (const auto& each : notes) lines.push_back(encode_text(each));
-  journal.append(pickle::Object::dict(
-      {{"offsets", pickle::Object::list(std::move(offsets))}, {"notes", pickle::Object::list(std::move(lines))}}));
 }
 
-void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, const MapTile* tiles,
-                 std::uint32_t count) {
-  hdf5::OutputFile& output = opened(file.id);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    context.heartbeat();
-    place_tile(plan, tiles[i], output);
+void make_small_output(SliceContext& context, const SmallOutputPlan& plan) {
+  static std::vector<std::byte>* const room = std::make_unique<std::vector<std::byte>>().release();  // as above
+  const FilePlan& file = *plan.file;
+  try {
+    abandon_output();
+    ::unlink(file.temporary);  // of a worker that died over it
+    plan.journal.reset();
+    begin_output(file, plan.journal);
+    const auto make = [&](bool chunked) {
+      for (std::uint32_t i = 0; i < file.pass_count; ++i) {
+        for (std::uint32_t k = 0; k < plan.passes[i].count; ++k) {
+          MapTile& tile = plan.passes[i].tiles[k];
+          if ((tile.memory_bytes > 0) != chunked) continue;
+          if (room->size() < tile.memory_bytes) room->resize(tile.memory_bytes);
+          tile.memory = room->data();
+          compute_tile(context, file.passes[i], tile);
+          if (chunked) place_tile(file.passes[i], tile, opened(file.id));
+        }
+      }
+    };
+    make(true);
+    opened(file.id).close(hdf5::OutputFile::Sync::by_caller);
+    abandon_output();
+    make(false);  // into the closed file
+    RUNRIG_KILLPOINT("batch.map.small_made");
+  } catch (...) {
+    context.retire();
+    throw;
   }
+}
+
+void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, TileQueue& queue) {
+  hdf5::OutputFile& output = opened(file.id);
+  queue.place(context, [&](const MapTile& tile) {
+    context.heartbeat();
+    place_tile(plan, tile, output);
+  });
 }
 
 void hold_output(std::uint64_t file_id, hdf5::OutputFile output) {

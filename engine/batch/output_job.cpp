@@ -20,6 +20,10 @@ namespace {
 
 using pickle::Object;
 
+// What is read for an output and what it holds, with a chunk of each: much more, and many workers are faster than one.
+constexpr std::uint64_t small_output_bytes = std::uint64_t{8} << 20;
+constexpr std::size_t small_journal_bytes = std::size_t{256} << 10;  // touched only as far as it is used
+
 bool same_pass(const OutputPart& a, const OutputPart& b) {
   return a.spec.shape == b.spec.shape && a.spec.chunk == b.spec.chunk && a.all_fill == b.all_fill;
 }
@@ -64,12 +68,58 @@ class OutputJob {
 
   std::vector<std::string> run() {
     check_space(request_, output_);
-    for (const Pass& pass : passes_) {
-      if (!pass.all_fill()) state_.progress.bytes += pass.spec().shape.elements() * pass.element_bytes();
-    }
+    count_bytes();
     retry_when_writer_dies(state_, output_, [&] { write(); });
     output_.publish();
     return notes_;
+  }
+
+  // As far as it is known how much there is to be done.
+  void count_bytes() {
+    for (const Pass& pass : passes_) {
+      if (!pass.all_fill()) state_.progress.bytes += pass.spec().shape.elements() * pass.element_bytes();
+    }
+  }
+
+  /// Whether one worker makes it in little time and memory.
+  [[nodiscard]] bool is_small() const {
+    std::uint64_t total = 0;
+    const auto add = [&total](std::optional<std::size_t> bytes) {
+      if (__builtin_add_overflow(total, bytes.value_or(SIZE_MAX), &total)) total = UINT64_MAX;
+    };
+    for (const OutputPart& part : request_.parts) add(part.spec.shape.checked_bytes(item_bytes(part.spec.dtype)));
+    for (const OutputVariable& each : request_.variables) {
+      if (each.array) return false;
+      add(each.selection.shape.checked_bytes(item_bytes(each.dtype)));
+      add(each.chunk_bytes);
+    }
+    for (const Pass& pass : passes_) add(output_chunk_bytes(pass));
+    return total <= std::min<std::uint64_t>(small_output_bytes, state_.memory_bytes / 16);
+  }
+
+  /// For make_small_output(); lives as long as this.
+  SmallOutputPlan plan_small() {
+    check_space(request_, output_);
+    plan_.emplace(make_plan());
+    std::vector<std::vector<hdf5::Box>> boxes;
+    std::size_t bytes = passes_.size() * sizeof(SmallPass) + 256;
+    for (const Pass& pass : passes_) {
+      const auto info = as_dataset(pass);
+      boxes.push_back(pass.all_fill() ? std::vector<hdf5::Box>{}
+                                      : hdf5::aligned_boxes(info, hdf5::Selection::all(info.shape), tile_target_bytes));
+      bytes += boxes.back().size() * sizeof(MapTile) + 64;
+    }
+    tiles_.emplace(*state_.arena, bytes);
+    auto* passes = tiles_->add<SmallPass>(passes_.size());
+    for (std::size_t i = 0; i < passes_.size(); ++i) {
+      passes[i] = {tiles_->add<MapTile>(boxes[i].size()), static_cast<std::uint32_t>(boxes[i].size())};
+      const auto bounds = chunk_bounds(passes_[i]);
+      for (std::size_t k = 0; k < boxes[i].size(); ++k) {
+        passes[i].tiles[k].box = boxes[i][k];
+        passes[i].tiles[k].memory_bytes = tile_bytes(passes_[i], bounds, boxes[i][k]);
+      }
+    }
+    return {file_, passes, {}};
   }
 
  private:
@@ -223,18 +273,20 @@ class OutputJob {
     throw FormatError("read the report of", "the writer", "it is too short");
   }
 
-  void compute(const Pass& pass, const MapPlan& plan) {
-    TileWork work;
-    // The result as a dataset, for what cuts datasets.
-    work.info.type.numeric = true;
-    work.info.type.dtype = pass.spec().dtype;
-    work.info.shape = pass.spec().shape;
-    work.info.layout = pass.chunked() ? hdf5::Layout::chunked : hdf5::Layout::contiguous;
-    work.info.chunk = pass.spec().chunk;
-    work.scale = static_cast<double>(pass.element_bytes()) / static_cast<double>(item_bytes(pass.spec().dtype));
-    work.wave_bytes =
-        std::clamp<std::uint64_t>(state_.memory_bytes / 16, std::uint64_t{1} << 20, std::uint64_t{64} << 20);
-    std::vector<std::size_t> bounds;  // of an encoded chunk, by part; 0 where the library encodes
+  // The result as a dataset, for what cuts datasets.
+  static hdf5::DatasetInfo as_dataset(const Pass& pass) {
+    hdf5::DatasetInfo info;
+    info.type.numeric = true;
+    info.type.dtype = pass.spec().dtype;
+    info.shape = pass.spec().shape;
+    info.layout = pass.chunked() ? hdf5::Layout::chunked : hdf5::Layout::contiguous;
+    info.chunk = pass.spec().chunk;
+    return info;
+  }
+
+  // Of an encoded chunk, by part; 0 where the library encodes.
+  std::vector<std::size_t> chunk_bounds(const Pass& pass) const {
+    std::vector<std::size_t> bounds;
     for (const OutputPart* part : pass.parts) {
       if (!pass.chunked() || part->spec.library_filters) {
         bounds.push_back(0);
@@ -243,30 +295,41 @@ class OutputJob {
       const hdf5::ChunkEncoder encoder(part->spec.filters, item_bytes(part->spec.dtype), part->spec.big_endian);
       bounds.push_back(encoder.bound(static_cast<std::size_t>(output_chunk_bytes(pass))));
     }
+    return bounds;
+  }
+
+  void compute(const Pass& pass, const MapPlan& plan) {
+    TileWork work;
+    work.info = as_dataset(pass);
+    work.scale = static_cast<double>(pass.element_bytes()) / static_cast<double>(item_bytes(pass.spec().dtype));
+    work.queue_bytes = queue_bytes_of(state_);
+    const auto bounds = chunk_bounds(pass);
     work.tile_bytes = [&](const hdf5::Box& box) { return tile_bytes(pass, bounds, box); };
-    const MapTile* computing = nullptr;
-    work.compute = [&](MapTile* tiles, std::uint32_t count) {
-      computing = tiles;
-      return state_.readers.launch(
-          state_.launch_options(count, std::max(tile_target_bytes, largest_chunk_bytes(pass))),
-          [plan = &plan, tiles](SliceContext& context) { compute_tile(context, *plan, tiles[context.slice()]); });
+    const std::uint64_t slice_bytes = std::max(tile_target_bytes, largest_chunk_bytes(pass));
+    const TileQueue* computing = nullptr;
+    work.compute = [&](TileQueue* queue) {
+      computing = queue;
+      return state_.readers.launch(state_.launch_options(queue->count(), slice_bytes),
+                                   [plan = &plan, queue](SliceContext& context) {
+                                     queue->make(context, [&](MapTile& tile) { compute_tile(context, *plan, tile); });
+                                   });
     };
     work.check_computed = [&](Launch& launch) {
       state_.wait(launch);
       const auto failure = first_failure(launch, request_.action);
       if (!failure) return;
-      throw TaskError(
-          tile_failure_text(launch.outcome(failure->slice), plan.kernel, computing[failure->slice], request_.action));
+      throw TaskError(tile_failure_text(launch.outcome(failure->slice), plan.kernel, (*computing)[failure->slice],
+                                        request_.action));
     };
     work.region_bytes = request_.region_bytes;
     if (request_.region_bytes > 0) work.prepare = [&](const hdf5::Box& region) { produce(pass, plan, region); };
     if (pass.chunked()) {
-      work.place = [&](const MapTile* tiles, std::uint32_t count) {
-        auto options = state_.launch_options(1, work.wave_bytes);
+      work.place = [&](TileQueue* queue) {
+        auto options = state_.launch_options(1, slice_bytes);
         options.max_kills = 1;
-        return state_.writer.launch(options, [file = file_, plan = &plan, tiles, count](SliceContext& context) {
+        return state_.writer.launch(options, [file = file_, plan = &plan, queue](SliceContext& context) {
           try {
-            place_tiles(context, *file, *plan, tiles, count);
+            place_tiles(context, *file, *plan, *queue);
           } catch (...) {
             context.retire();
             throw;
@@ -313,6 +376,8 @@ class OutputJob {
   std::vector<std::string> notes_;
   FilePlan* file_ = nullptr;
   MapPlan* plans_ = nullptr;
+  std::optional<ArenaWriter> plan_;  // of plan_small(), as the next
+  std::optional<ArenaWriter> tiles_;
 };
 
 }  // namespace
@@ -353,6 +418,68 @@ std::span<const PlanAttribute> add_attributes(ArenaWriter& memory, const TextAtt
 
 std::vector<std::string> make_output(Session::State& state, const OutputRequest& request, PendingOutput& output) {
   return OutputJob(state, request, output).run();
+}
+
+struct SmallOutputs::Impl {
+  explicit Impl(Session::State& of) : state(of) {}
+
+  Session::State& state;
+  std::vector<std::unique_ptr<OutputJob>> jobs;
+  std::vector<SmallOutputPlan> plans;
+  ArenaBlock journals;
+  std::optional<ArenaWriter> memory;
+  Launch launch;  // ended before the memory goes
+};
+
+SmallOutputs::SmallOutputs(Session::State& state) : impl_(std::make_unique<Impl>(state)) {}
+SmallOutputs::~SmallOutputs() = default;
+std::size_t SmallOutputs::size() const noexcept { return impl_->jobs.size(); }
+
+bool SmallOutputs::add(const OutputRequest& request, PendingOutput& output) {
+  auto job = std::make_unique<OutputJob>(impl_->state, request, output);
+  if (!job->is_small()) return false;
+  impl_->plans.push_back(job->plan_small());
+  impl_->jobs.push_back(std::move(job));
+  return true;
+}
+
+void SmallOutputs::begin() {
+  Impl& impl = *impl_;
+  const std::size_t count = impl.plans.size();
+  if (count == 0) return;
+  impl.journals = impl.state.arena->allocate(count * small_journal_bytes);
+  impl.memory.emplace(*impl.state.arena, count * sizeof(SmallOutputPlan) + 64);
+  auto* plans = impl.memory->add<SmallOutputPlan>(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    impl.plans[i].journal = Journal(impl.journals.data() + i * small_journal_bytes, small_journal_bytes);
+    impl.plans[i].journal.reset();
+    plans[i] = impl.plans[i];
+  }
+  auto options = impl.state.launch_options(static_cast<std::uint32_t>(count), small_output_bytes);
+  options.keep_going = true;
+  options.max_kills = 1;  // what kills a worker is looked at closely, by make_output()
+  impl.launch = impl.state.readers.launch(
+      options, [plans](SliceContext& context) { make_small_output(context, plans[context.slice()]); });
+}
+
+std::vector<std::optional<std::vector<std::string>>> SmallOutputs::finish() {
+  Impl& impl = *impl_;
+  std::vector<std::optional<std::vector<std::string>>> made(impl.jobs.size());
+  if (made.empty()) return made;
+  impl.state.wait(impl.launch);
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    if (impl.launch.outcome(static_cast<std::uint32_t>(i)).state != SliceState::done) continue;
+    try {
+      std::vector<std::string> notes;
+      const Object report = read_report(impl.plans[i].journal);
+      for (const Object& each : report.at("notes").items()) notes.push_back(decode_text(each));
+      made[i] = std::move(notes);
+      impl.jobs[i]->count_bytes();
+    } catch (const FormatError&) {
+      continue;  // a worker that reports nonsense has not made anything
+    }
+  }
+  return made;
 }
 
 }  // namespace runrig::batch

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -51,5 +52,29 @@ void check_space(const OutputRequest& request, const PendingOutput& output);
 /// Throws TaskError, Error (the file system's reasons), Cancelled; nothing is left then but the pending file, which is
 /// its owner's to discard.
 std::vector<std::string> make_output(Session::State& state, const OutputRequest& request, PendingOutput& output);
+
+/// Small outputs, each made by one worker alone from beginning to end, many at a time: what a file costs besides its
+/// bytes is done by all workers, and nobody waits for another. All but the sync and the final name.
+class SmallOutputs {
+ public:
+  explicit SmallOutputs(Session::State& state);
+  SmallOutputs(const SmallOutputs&) = delete;
+  SmallOutputs& operator=(const SmallOutputs&) = delete;
+  ~SmallOutputs();  // ends what is under way
+
+  /// Adds one that is small enough; false if it is not. Both have to live as long as this. Throws TaskError and Error
+  /// for what cannot be made at all.
+  bool add(const OutputRequest& request, PendingOutput& output);
+  [[nodiscard]] std::size_t size() const noexcept;
+  /// Begins to make them, in the readers.
+  void begin();
+  /// Waits. For each output its notes, in the order of add(); none if something went wrong, so that make_output() is to
+  /// do it and say what. Throws Cancelled.
+  [[nodiscard]] std::vector<std::optional<std::vector<std::string>>> finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace runrig::batch

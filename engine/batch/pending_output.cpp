@@ -8,6 +8,8 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <map>
+#include <numeric>
 #include <optional>
 #include <string_view>
 
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view mark = ".runrig-";
 constexpr std::string_view suffix = ".tmp";
+// From so many files on, one sync of all that the file system has is cheaper than one of each.
+constexpr std::size_t fewest_together = 4;
 
 std::optional<std::uint64_t> take_number(std::string_view& text, char end, int base) {
   std::uint64_t value = 0;
@@ -64,6 +68,22 @@ void sync_directory(const std::string& directory) {
                   "open directory", directory));
   // Some file systems cannot sync a directory and say EINVAL: they have nothing to offer here.
   if (::fsync(fd.get()) == -1 && errno != EINVAL) check_errno(-1, "sync directory", directory);
+}
+
+void sync_file_system(const std::string& directory) {
+  const UniqueFd fd(
+      check_errno(retry_on_eintr([&] { return ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }),
+                  "open directory", directory));
+  check_errno(::syncfs(fd.get()), "sync to disk the file system of", directory);
+}
+
+std::exception_ptr failure_of(const std::function<void()>& step) {
+  try {
+    step();
+    return nullptr;
+  } catch (const Error&) {
+    return std::current_exception();
+  }
 }
 
 // A name in the directory of `final_path` that no other output has, and that the next run removes if we are killed.
@@ -118,7 +138,7 @@ PendingOutput::~PendingOutput() {
   if (!published_) discard();
 }
 
-void PendingOutput::finish_file() {
+void PendingOutput::finish_file(bool sync) {
   UniqueFd fd(
       check_errno(retry_on_eintr([&] { return ::open(temporary_path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC); }),
                   "open to complete it", final_path_));
@@ -129,7 +149,12 @@ void PendingOutput::finish_file() {
     RUNRIG_KILLPOINT("output.sealed");
   }
   // Not tried again when it fails: the kernel may have marked the lost pages as clean.
-  check_errno(::fsync(fd.get()), "sync to disk", final_path_);
+  if (sync) {
+    check_errno(::fsync(fd.get()), "sync to disk", final_path_);
+  } else {
+    // Begun now, so that the others are written meanwhile. What it cannot do, the sync of all says.
+    ::sync_file_range(fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  }
   // Some file systems over a network tell only here what has become of the bytes.
   check_errno(::close(fd.release()), "close", final_path_);
 }
@@ -153,24 +178,86 @@ void PendingOutput::take_name() {
 }
 
 void PendingOutput::publish() {
-  finish_file();
+  finish_file(true);
   RUNRIG_KILLPOINT("output.synced");
-  struct stat status {};
-  const bool fresh = ::lstat(final_path_.c_str(), &status) == -1 && errno == ENOENT;
-  const bool kept = replace_ && !fresh && keep_former();
-  RUNRIG_KILLPOINT("output.former_kept");
   try {
-    take_name();
-    RUNRIG_KILLPOINT("output.renamed");
+    change_names();
     sync_directory(directory_of(final_path_));
   } catch (const Error&) {
-    // What the name leads to after a crash is not known now; before one, it is what it was.
-    if (published_ && fresh) ::unlink(final_path_.c_str());
-    if (published_ && kept) ::rename(former_path_.c_str(), final_path_.c_str());
-    if (!published_ && kept) ::unlink(former_path_.c_str());
+    restore_names();
     throw;
   }
-  if (kept) ::unlink(former_path_.c_str());  // if that fails, the next run does it
+  settle_names();
+}
+
+void PendingOutput::change_names() {
+  struct stat status {};
+  fresh_ = ::lstat(final_path_.c_str(), &status) == -1 && errno == ENOENT;
+  kept_ = replace_ && !fresh_ && keep_former();
+  RUNRIG_KILLPOINT("output.former_kept");
+  take_name();
+  RUNRIG_KILLPOINT("output.renamed");
+}
+
+// What the name leads to after a crash is not known now; before one, it is what it was.
+void PendingOutput::restore_names() noexcept {
+  if (published_ && fresh_) ::unlink(final_path_.c_str());
+  if (published_ && kept_) ::rename(former_path_.c_str(), final_path_.c_str());
+  if (!published_ && kept_) ::unlink(former_path_.c_str());
+  kept_ = false;
+}
+
+void PendingOutput::settle_names() {
+  if (kept_) ::unlink(former_path_.c_str());  // if that fails, the next run does it
+}
+
+std::vector<std::exception_ptr> PendingOutput::publish_together(const std::vector<PendingOutput*>& outputs) {
+  std::vector<std::exception_ptr> failures(outputs.size());
+  // Calls `step` for those of `members` that have not failed; what it throws is their failure.
+  const auto each = [&](const std::vector<std::size_t>& members, const auto& step) {
+    for (const std::size_t i : members) {
+      if (failures[i]) continue;
+      try {
+        step(*outputs[i]);
+      } catch (const Error&) {
+        failures[i] = std::current_exception();
+      }
+    }
+  };
+  std::vector<std::size_t> all(outputs.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  const bool one_by_one = outputs.size() < fewest_together;
+  each(all, [&](PendingOutput& output) { output.finish_file(one_by_one); });
+  if (!one_by_one) {
+    std::map<dev_t, std::vector<std::size_t>> by_device;
+    for (const std::size_t i : all) {
+      struct stat status {};
+      // A directory that is gone: the rename will say so.
+      if (::stat(directory_of(outputs[i]->final_path_).c_str(), &status) == 0) by_device[status.st_dev].push_back(i);
+    }
+    for (const auto& [device, members] : by_device) {
+      const auto failure = failure_of([&] { sync_file_system(directory_of(outputs[members[0]]->final_path_)); });
+      // It is told of the file system, not of a file: none of them can be trusted.
+      each(members, [&](PendingOutput&) {
+        if (failure) std::rethrow_exception(failure);
+      });
+    }
+  }
+  RUNRIG_KILLPOINT("output.synced");
+  each(all, [](PendingOutput& output) { output.change_names(); });
+  std::map<std::string, std::vector<std::size_t>> by_directory;
+  for (const std::size_t i : all) by_directory[directory_of(outputs[i]->final_path_)].push_back(i);
+  for (const auto& [directory, members] : by_directory) {
+    const auto failure = failure_of([&, &path = directory] { sync_directory(path); });
+    each(members, [&](PendingOutput& output) {
+      if (failure) std::rethrow_exception(failure);
+      output.settle_names();
+    });
+  }
+  for (const std::size_t i : all) {
+    if (failures[i]) outputs[i]->restore_names();
+  }
+  return failures;
 }
 
 void PendingOutput::discard() noexcept { ::unlink(temporary_path_.c_str()); }

@@ -145,28 +145,28 @@ class RepackOne {
     work.info.layout = hdf5::Layout::chunked;
     work.info.chunk = dataset.chunk;
     work.scale = static_cast<double>(dataset.item_bytes);
-    work.wave_bytes =
-        std::clamp<std::uint64_t>(state_.memory_bytes / 16, std::uint64_t{1} << 20, std::uint64_t{64} << 20);
+    work.queue_bytes = queue_bytes_of(state_);
     const std::size_t bound = hdf5::ChunkEncoder(dataset.filters, dataset.item_bytes).bound(chunk_bytes);
     work.tile_bytes = [bound, chunk = dataset.chunk](const hdf5::Box& box) {
       return count_chunks(box, chunk) * (sizeof(ChunkEntry) + bound);
     };
-    work.compute = [this, plan = &plan, largest_bytes](MapTile* tiles, std::uint32_t count) {
-      return state_.readers.launch(
-          state_.launch_options(count, std::max(tile_target_bytes, largest_bytes)),
-          [plan, tiles](SliceContext& context) { repack_tile(context, *plan, tiles[context.slice()]); });
+    const std::uint64_t slice_bytes = std::max(tile_target_bytes, largest_bytes);
+    work.compute = [this, plan = &plan, slice_bytes](TileQueue* queue) {
+      return state_.readers.launch(state_.launch_options(queue->count(), slice_bytes),
+                                   [plan, queue](SliceContext& context) {
+                                     queue->make(context, [&](MapTile& tile) { repack_tile(context, *plan, tile); });
+                                   });
     };
     work.check_computed = [this, path = dataset.path](Launch& launch) {
       state_.wait(launch);
       check_launch(launch, "reading " + path);
     };
-    work.place = [this, file = &file, plan = &plan, bytes = work.wave_bytes](const MapTile* tiles,
-                                                                             std::uint32_t count) {
-      auto options = state_.launch_options(1, bytes);
+    work.place = [this, file = &file, plan = &plan, slice_bytes](TileQueue* queue) {
+      auto options = state_.launch_options(1, slice_bytes);
       options.max_kills = 1;
-      return state_.writer.launch(options, [file, plan, tiles, count](SliceContext& context) {
+      return state_.writer.launch(options, [file, plan, queue](SliceContext& context) {
         try {
-          place_tiles(context, *file, plan->place, tiles, count);
+          place_tiles(context, *file, plan->place, *queue);
         } catch (...) {
           context.retire();
           throw;

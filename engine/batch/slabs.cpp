@@ -37,10 +37,14 @@ Slabs::Slabs(const hdf5::DatasetInfo& info, const hdf5::Selection& selection, st
   for (std::size_t axis = 0; axis < selection.rank; ++axis) {
     const auto& each = selection.axes[axis];
     if (!each.keep) continue;
-    if (kept++ != axis_) continue;
+    // Along the axes before the cut one each slab has one element, and along those behind it all.
+    if (kept < axis_ && each.count > 1) cut_chunks_ = cut_chunks_ || info.chunk[axis] > 1;
+    if (kept++ != axis_ || each.count <= max_rows_) continue;
     if (each.step == 1 && info.chunk[axis] <= max_rows_) {
       chunk_rows_ = info.chunk[axis];
       phase_ = each.start % chunk_rows_;
+    } else {
+      cut_chunks_ = cut_chunks_ || info.chunk[axis] > 1;
     }
   }
 }

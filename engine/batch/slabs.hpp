@@ -17,6 +17,8 @@ namespace runrig::batch {
 class Slabs {
  public:
   Slabs(const hdf5::DatasetInfo& info, const hdf5::Selection& selection, std::uint64_t max_bytes);
+  /// Whether a chunk may lie in more than one slab.
+  [[nodiscard]] bool cut_chunks() const noexcept { return cut_chunks_; }
   /// The next slab, in order; none at the end.
   [[nodiscard]] std::optional<hdf5::Box> next();
 
@@ -29,6 +31,7 @@ class Slabs {
   std::uint64_t chunk_rows_ = 1;  // cut at multiples of this, counted from -phase_
   std::uint64_t phase_ = 0;
   Shape position_;
+  bool cut_chunks_ = false;
   bool done_ = false;
 };
 

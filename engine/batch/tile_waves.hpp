@@ -3,19 +3,19 @@
 #include <functional>
 #include <optional>
 
-#include "map_plan.hpp"
 #include "runrig/hdf5/dataset.hpp"
 #include "state.hpp"
+#include "tile_queue.hpp"
 
 namespace runrig::batch {
 
-/// An output dataset made in waves: workers make a wave's tiles, and while the writer places what they made of one
-/// wave they are at the next. The memory for two waves is all that it takes, however large the dataset is.
+/// An output dataset made tile by tile: while the writer places what the workers made, they make more. Memory for some
+/// tiles is all that it takes, however large the dataset is.
 struct TileWork {
   /// The output as a dataset: its shape, and its chunks if it has any. The tiles are whole chunks of it.
   hdf5::DatasetInfo info;
-  /// Bytes of a wave in memory; more only where one chunk is larger.
-  std::uint64_t wave_bytes = 0;
+  /// Memory for tiles that are made and not yet placed; more only where two tiles need it.
+  std::uint64_t queue_bytes = 0;
   /// Bytes of what is made for one element of `info.type.dtype`: 1 but where several outputs are made at once, or
   /// elements are of no dtype.
   double scale = 1;
@@ -25,10 +25,10 @@ struct TileWork {
   std::uint64_t region_bytes = 0;
   /// The room that a tile needs for what is to be placed; 0 if nothing is.
   std::function<std::size_t(const hdf5::Box&)> tile_bytes;
-  /// Begins to make the tiles, in the readers.
-  std::function<Launch(MapTile* tiles, std::uint32_t count)> compute;
+  /// Begins to make the tiles, in the readers: a slice for each, in their order.
+  std::function<Launch(TileQueue* queue)> compute;
   /// Begins to place them, in the writer; empty if the workers write themselves.
-  std::function<Launch(const MapTile* tiles, std::uint32_t count)> place;
+  std::function<Launch(TileQueue* queue)> place;
   /// Waits for either and throws what went wrong.
   std::function<void(Launch&)> check_computed;
   std::function<void(Launch&)> check_placed;
@@ -36,6 +36,9 @@ struct TileWork {
 
 /// The bytes of a tile that workers work on at a time.
 inline constexpr std::uint64_t tile_target_bytes = std::uint64_t{1} << 20;
+
+/// The memory that a queue of tiles may take of a session's.
+[[nodiscard]] std::uint64_t queue_bytes_of(const Session::State& state) noexcept;
 
 void run_in_waves(Session::State& state, const TileWork& work);
 

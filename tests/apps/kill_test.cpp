@@ -135,6 +135,13 @@ TEST_F(KillTest, KilledAtEachPointOfTheOutputPathTheFileIsAbsentOrComplete) {
   EXPECT_THAT(leftovers(), ::testing::IsEmpty());
 }
 
+TEST_F(KillTest, AWorkerThatDiesOnceItsTileIsToldCostsNothingButTime) {
+  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+  Running command(map_arguments(), {"RUNRIG_KILLPOINT=batch.queue.told:5"});
+  EXPECT_EQ(command.join(), 0);
+  EXPECT_TRUE(is_right_result(output(), rows));
+}
+
 TEST_F(KillTest, KilledAtEachPointOfARepackTheFileIsAbsentOrComplete) {
   if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
   const std::string input = directory_ / "in.h5";

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
+#include <vector>
 
 namespace runrig::batch {
 namespace {
@@ -58,6 +60,40 @@ TEST(SlabsTest, CutAtTheBordersOfChunksWhereARowOfChunksFits) {
   const auto info = dataset({100, 10}, {7, 5});
   Slabs slabs(info, hdf5::Selection::all(info.shape), 20 * 10 * 4);
   for (auto slab = slabs.next(); slab; slab = slabs.next()) EXPECT_EQ(slab->start[0] % 7, 0U);
+}
+
+TEST(SlabsTest, TellWhetherTheyCutChunksForAnyShapeAndSize) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 500; ++round) {
+    Shape shape;
+    Shape chunk;
+    for (std::size_t i = 0; i < random() % 4 + 1; ++i) {
+      shape.push_back(random() % 9 + 1);
+      chunk.push_back(random() % 6 + 1);
+    }
+    const auto info = dataset(shape, chunk);
+    Slabs slabs(info, hdf5::Selection::all(shape), random() % 400 + 1);
+    // Which slab each chunk was first seen in.
+    std::map<std::vector<std::uint64_t>, int> seen;
+    bool cut = false;
+    for (int number = 0; const auto slab = slabs.next(); ++number) {
+      for (std::uint64_t i = 0; i < slab->count.elements(); ++i) {
+        std::vector<std::uint64_t> at(shape.rank());
+        std::uint64_t rest = i;
+        for (std::size_t axis = shape.rank(); axis-- > 0; rest /= slab->count[axis]) {
+          at[axis] = (slab->start[axis] + rest % slab->count[axis]) / chunk[axis];
+        }
+        cut = cut || seen.emplace(at, number).first->second != number;
+      }
+    }
+    // It may be said where shape and chunk hide it, but never not be said.
+    EXPECT_TRUE(!cut || slabs.cut_chunks()) << to_string(shape) << to_string(chunk);
+    EXPECT_FALSE(chunk.elements() == 1 && slabs.cut_chunks());
+  }
+  // A row of chunks fits, or does not.
+  const auto info = dataset({100, 10}, {7, 5});
+  EXPECT_FALSE(Slabs(info, hdf5::Selection::all(info.shape), 7 * 10 * 4).cut_chunks());
+  EXPECT_TRUE(Slabs(info, hdf5::Selection::all(info.shape), 6 * 10 * 4).cut_chunks());
 }
 
 TEST(SlabsTest, AnEmptyResultHasNone) {

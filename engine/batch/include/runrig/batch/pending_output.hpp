@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace runrig::batch {
 
@@ -33,11 +35,19 @@ class PendingOutput {
   /// name, or none if there was none; only on a file system without hard links may a directory that cannot be synced
   /// leave the new one, which is complete.
   void publish();
+  /// The same for several at once, which costs little more than for one: their bytes go to the disk together, by one
+  /// syncfs() of each file system, before the first of them gets its name. So whatever a crash leaves under a final
+  /// name is complete, and all of it is kept once this returns. For each output the exception that publish() would
+  /// have thrown, or none.
+  [[nodiscard]] static std::vector<std::exception_ptr> publish_together(const std::vector<PendingOutput*>& outputs);
   /// Removes the temporary file, to start again from the beginning.
   void discard() noexcept;
 
  private:
-  void finish_file();
+  void finish_file(bool sync);
+  void change_names();
+  void settle_names();
+  void restore_names() noexcept;
   [[nodiscard]] bool keep_former();
   void take_name();
 
@@ -46,6 +56,8 @@ class PendingOutput {
   std::string former_path_;  // a second name of the file that is replaced, until the new one has its place
   bool replace_;
   bool published_ = false;
+  bool fresh_ = false;  // there was no file under the final name
+  bool kept_ = false;   // it has the second name
   std::function<std::string(std::uint64_t)> seal_;
 };
 
