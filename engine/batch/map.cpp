@@ -449,8 +449,8 @@ class MapFiles {
   std::unique_ptr<SmallOutputs> small_ = std::make_unique<SmallOutputs>(state_);  // ended before the requests go
 };
 
-OutputWish wish_of(const MapRequest& request) {
-  OutputWish wish{request.output, {}, request.existing, request.resume, request_text(request)};
+OutputWish wish_of(const MapRequest& request, const Options& options) {
+  OutputWish wish{request.output, {}, request.existing, request.resume, request_text(request, options)};
   for (const MapInput& each : request.inputs) {
     if (each.dataset.file) wish.further.push_back(*each.dataset.file);
   }
@@ -476,7 +476,7 @@ MapReport Session::map(const MapRequest& request) {
   }
   const std::vector<Formula> formulas =
       kernel ? kernel_outputs(request, *kernel, variables) : parse_outputs(request, names, variables);
-  OutputPlan plan(state, request.files, wish_of(request));
+  OutputPlan plan(state, request.files, wish_of(request, state.options));
   std::size_t text = 0;
   for (const Variable& each : variables) {
     text += each.input->dataset.path.size() + 2 + (each.input->dataset.file ? each.input->dataset.file->size() : 0);

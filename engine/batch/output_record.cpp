@@ -93,9 +93,9 @@ std::optional<OutputRecord> read_record(const std::string& path) {
   return record;
 }
 
-std::string request_text(const MapRequest& request) {
+std::string request_text(const MapRequest& request, const Options& options) {
   Text text;
-  text.add("map").add(std::uint64_t{request.inputs.size()});
+  text.add("map").add(options.conventions).add(std::uint64_t{request.inputs.size()});
   for (const MapInput& each : request.inputs) text.add(each.name).add(each.dataset);
   text.add(std::uint64_t{request.outputs.size()});
   for (const MapOutput& each : request.outputs) text.add(each.expression).add(each.to);
@@ -106,9 +106,12 @@ std::string request_text(const MapRequest& request) {
   return text.take();
 }
 
-std::string request_text(const ReduceRequest& request) {
+std::string request_text(const ReduceRequest& request, const Options& options) {
   Text text;
-  text.add("reduce").add(request.operation.name()).add(static_cast<std::uint64_t>(request.nan));
+  text.add("reduce")
+      .add(options.conventions)
+      .add(request.operation.name())
+      .add(static_cast<std::uint64_t>(request.nan));
   text.add(request.operation.range.has_value());
   if (request.operation.range) {
     text.add(number_text(request.operation.range->low)).add(number_text(request.operation.range->high));

@@ -41,8 +41,8 @@ inline constexpr std::size_t record_bytes = 256;
 
 /// All that changes what an output holds, other than the files read, as one text: what is added to a request goes in
 /// here, or --resume takes outputs for finished that are of another request.
-[[nodiscard]] std::string request_text(const MapRequest& request);
-[[nodiscard]] std::string request_text(const ReduceRequest& request);
+[[nodiscard]] std::string request_text(const MapRequest& request, const Options& options);
+[[nodiscard]] std::string request_text(const ReduceRequest& request, const Options& options);
 [[nodiscard]] std::string request_text(const RepackRequest& request);
 
 /// The record of what is made by `request`, a text as above, of these files.

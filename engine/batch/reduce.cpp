@@ -406,8 +406,9 @@ ReduceReport reduce(Session& session, const ReduceRequest& request) {
   const bool in_file = !request.output.empty();
   std::optional<OutputPlan> plan;
   if (in_file) {
-    plan.emplace(state, request.files,
-                 OutputWish{request.output, {}, request.existing, request.resume, request_text(request)});
+    plan.emplace(
+        state, request.files,
+        OutputWish{request.output, {}, request.existing, request.resume, request_text(request, state.options)});
   }
   const std::vector<std::string>& files = in_file ? plan->files() : request.files;
   ReduceReport report;

@@ -101,11 +101,15 @@ TEST_F(OutputRecordTest, TellsEachPartOfARequest) {
         request.kernel = MapKernel{"./libk.so", "f", "p"};
       },
   };
-  std::vector<std::string> texts{request_text(first)};
+  std::vector<std::string> texts{request_text(first, {})};
+  Options conventions;
+  conventions.conventions = true;
+  texts.push_back(request_text(first, conventions));
+  EXPECT_NE(texts[0], texts[1]);
   for (const Change& change : changes) {
     MapRequest other = first;
     change(other);
-    const std::string text = request_text(other);
+    const std::string text = request_text(other, {});
     EXPECT_THAT(texts, ::testing::Not(::testing::Contains(text))) << "change " << texts.size();
     texts.push_back(text);
   }
@@ -115,7 +119,7 @@ TEST_F(OutputRecordTest, TellsEachPartOfARequest) {
   same.output = "b.h5";
   same.existing = MapRequest::Existing::overwrite;
   same.resume = true;
-  EXPECT_EQ(request_text(same), texts[0]);
+  EXPECT_EQ(request_text(same, {}), texts[0]);
 }
 
 TEST_F(OutputRecordTest, TellsEachPartOfAReductionAndOfARepack) {
@@ -142,7 +146,9 @@ TEST_F(OutputRecordTest, TellsEachPartOfAReductionAndOfARepack) {
       [](auto& request) { request.to = "/other"; },
   };
   RepackRequest repack;
-  std::vector<std::string> texts{request_text(first), request_text(repack)};
+  Options conventions;
+  conventions.conventions = true;
+  std::vector<std::string> texts{request_text(first, {}), request_text(first, conventions), request_text(repack)};
   repack.datasets = {"/u"};
   texts.push_back(request_text(repack));
   repack.storage.chunks = hdf5::StorageOptions::Chunks::automatic;
@@ -150,7 +156,7 @@ TEST_F(OutputRecordTest, TellsEachPartOfAReductionAndOfARepack) {
   for (const Change& change : changes) {
     ReduceRequest other = first;
     change(other);
-    texts.push_back(request_text(other));
+    texts.push_back(request_text(other, {}));
   }
   EXPECT_EQ(std::set<std::string>(texts.begin(), texts.end()).size(), texts.size());
 }
