@@ -52,25 +52,26 @@ void for_each_part(StreamRun run, Visit&& visit) {
 
 /// One launch.
 struct WaveJob {
-  const SlabSource* source;  // of all that is summarised
-  Shape shape;               // of it
-  DType dtype;
+  const SlabSource* source;    // of all that is summarised
+  Shape shape;                 // of it
+  std::uint64_t dtype_number;  // wide, so that captures have no padding that looks like a pointer
   const Tile* tiles;
   std::uint32_t tile_count;
   std::uint32_t group;  // tiles of one slice
   std::uint32_t tile_slices;
+  std::uint32_t seam_count;
   Statistics* results;
   const Seam* seams;  // by number
-  std::uint32_t seam_count;
   const Joined* joined;
   Statistics* joined_results;
   std::size_t data_bytes;
   std::atomic<std::uint64_t>* bytes_done;
 
+  [[nodiscard]] DType dtype() const { return static_cast<DType>(dtype_number); }
   void operator()(SliceContext& context) const {
     if (context.slice() >= tile_slices) {
       const std::uint32_t i = context.slice() - tile_slices;
-      joined_results[i] = summarize_block(dtype, joined[i].memory, static_cast<std::size_t>(joined[i].elements));
+      joined_results[i] = summarize_block(dtype(), joined[i].memory, static_cast<std::size_t>(joined[i].elements));
       return;
     }
     const MemoryFence fence(data_bytes);
@@ -87,18 +88,18 @@ struct WaveJob {
   }
 
   void take(SliceContext& context, const Tile& tile) const {
-    const std::size_t bytes = static_cast<std::size_t>(tile.box.count.elements()) * item_bytes(dtype);
+    const std::size_t bytes = static_cast<std::size_t>(tile.box.count.elements()) * item_bytes(dtype());
     const std::byte* values = in_place(context, tile.box);
     if (values == nullptr) values = read(context, tile.box, bytes);
     Statistics* result = results + tile.first_result;
     for_each_run_of(tile.box, shape, [&](const StreamRun& run) {
       for_each_part(run, [&](std::uint64_t number, std::uint64_t offset, std::uint64_t elements) {
         if (elements == block) {
-          *result++ = summarize_block(dtype, values, block);
+          *result++ = summarize_block(dtype(), values, block);
         } else {
-          std::memcpy(seam(number) + offset * item_bytes(dtype), values, elements * item_bytes(dtype));
+          std::memcpy(seam(number) + offset * item_bytes(dtype()), values, elements * item_bytes(dtype()));
         }
-        values += elements * item_bytes(dtype);
+        values += elements * item_bytes(dtype());
       });
     });
     // Relaxed: a number to show, nothing hangs on it.
@@ -115,7 +116,7 @@ struct WaveJob {
     // Not the context's scratch memory, which computing uses. Never destroyed: workers leave by _exit.
     static std::vector<std::byte>* const room = std::make_unique<std::vector<std::byte>>().release();
     if (room->size() < bytes) room->resize(bytes);
-    const auto strides = hdf5::detail::contiguous_strides(box.count, item_bytes(dtype));
+    const auto strides = hdf5::detail::contiguous_strides(box.count, item_bytes(dtype()));
     std::ptrdiff_t offset = 0;
     for (std::size_t axis = 0; axis < strides.size(); ++axis) {
       offset += strides[axis] * static_cast<std::ptrdiff_t>(box.start[axis]);
@@ -228,14 +229,14 @@ class LargeSummary {
     const auto all = hdf5::Box::all(dataset_.selection.shape);
     const WaveJob job{add_slab_source(memory, state_, dataset_, all, cache_bytes()),
                       dataset_.selection.shape,
-                      dtype_,
+                      static_cast<std::uint64_t>(dtype_),
                       tiles,
                       static_cast<std::uint32_t>(tiles_.size()),
                       static_cast<std::uint32_t>(group),
                       static_cast<std::uint32_t>(slices),
+                      static_cast<std::uint32_t>(open_.size()),
                       results,
                       seams,
-                      static_cast<std::uint32_t>(open_.size()),
                       joined,
                       joined_results,
                       data_bytes(),

@@ -367,6 +367,7 @@ class MapFiles {
     try {
       entry.one = bind_(entry.looked);
       const OutputRequest& wanted = entry.one->prepare(state_);
+      entry.array_bytes = array_bytes(wanted);
       entry.small = state_.dry_run == nullptr && small_->add(wanted, plan_.output(entry.looked.file));
     } catch (const Cancelled&) {
       throw;
@@ -389,6 +390,7 @@ class MapFiles {
     std::unique_ptr<MapOne> one;
     std::exception_ptr failure;
     bool small = false;
+    std::uint64_t array_bytes = 0;
     std::optional<std::vector<std::string>> made;  // a small one's notes, once it lacks only its name
   };
 
@@ -429,7 +431,8 @@ class MapFiles {
     if (entry.failure) std::rethrow_exception(entry.failure);
     PendingOutput& output = plan_.output(entry.looked.file);
     if (state_.dry_run != nullptr) return entry.one->tell_plan(output, state_.dry_run->current());
-    if (entry.small && !entry.made) output.discard();  // from the beginning
+    if (entry.small && !entry.made) output.discard();            // from the beginning
+    if (entry.made) state_.progress.bytes += entry.array_bytes;  // the others count themselves
     auto results = entry.made ? entry.one->results(output, std::move(*entry.made)) : entry.one->make(state_, output);
     for (auto& each : results) {
       outcome.output = each.output;

@@ -68,17 +68,10 @@ class OutputJob {
 
   std::vector<std::string> run() {
     check_space(request_, output_);
-    count_bytes();
+    state_.progress.bytes += array_bytes(request_);
     retry_when_writer_dies(state_, output_, [&] { write(); });
     output_.publish();
     return notes_;
-  }
-
-  // As far as it is known how much there is to be done.
-  void count_bytes() {
-    for (const Pass& pass : passes_) {
-      if (!pass.all_fill()) state_.progress.bytes += pass.spec().shape.elements() * pass.element_bytes();
-    }
   }
 
   /// Whether one worker makes it in little time and memory.
@@ -420,6 +413,14 @@ std::vector<std::string> make_output(Session::State& state, const OutputRequest&
   return OutputJob(state, request, output).run();
 }
 
+std::uint64_t array_bytes(const OutputRequest& request) {
+  std::uint64_t bytes = 0;
+  for (const OutputPart& part : request.parts) {
+    if (!part.all_fill) bytes += part.spec.shape.elements() * item_bytes(part.spec.dtype);
+  }
+  return bytes;
+}
+
 struct SmallOutputs::Impl {
   explicit Impl(Session::State& of) : state(of) {}
 
@@ -474,7 +475,6 @@ std::vector<std::optional<std::vector<std::string>>> SmallOutputs::finish() {
       const Object report = read_report(impl.plans[i].journal);
       for (const Object& each : report.at("notes").items()) notes.push_back(decode_text(each));
       made[i] = std::move(notes);
-      impl.jobs[i]->count_bytes();
     } catch (const FormatError&) {
       continue;  // a worker that reports nonsense has not made anything
     }

@@ -53,6 +53,9 @@ void check_space(const OutputRequest& request, const PendingOutput& output);
 /// its owner's to discard.
 std::vector<std::string> make_output(Session::State& state, const OutputRequest& request, PendingOutput& output);
 
+/// Bytes of the arrays that a request makes, as Progress counts them.
+[[nodiscard]] std::uint64_t array_bytes(const OutputRequest& request);
+
 /// Small outputs, each made by one worker alone from beginning to end, many at a time: what a file costs besides its
 /// bytes is done by all workers, and nobody waits for another. All but the sync and the final name.
 class SmallOutputs {

@@ -137,7 +137,7 @@ TEST_F(KillTest, KilledAtEachPointOfTheOutputPathTheFileIsAbsentOrComplete) {
 
 TEST_F(KillTest, AWorkerThatDiesOnceItsTileIsToldCostsNothingButTime) {
   if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  Running command(map_arguments(), {"RUNRIG_KILLPOINT=batch.queue.told:5"});
+  Running command(map_arguments(), {"RUNRIG_KILLPOINT=" + std::string("batch.queue.told") + ":5"});
   EXPECT_EQ(command.join(), 0);
   EXPECT_TRUE(is_right_result(output(), rows));
 }

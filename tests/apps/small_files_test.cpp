@@ -75,7 +75,7 @@ TEST_F(SmallFilesTest, AreTheSameAsOneByOne) {
   // A worker that dies over a small file leaves it to all of them together.
   const std::string alone = directory_ / "alone.h5";
   const auto result = runrig({"map", "x*2+1", "-i", "x=/x", "-o", alone, input(3)}, std::chrono::seconds(100),
-                             {"RUNRIG_KILLPOINT=batch.map.small_made:1"});
+                             {"RUNRIG_KILLPOINT=" + std::string("batch.map.small_made") + ":1"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   expect_agreement(python, "compare_outputs.py",
                    {"/result", alone, directory_ / "out/003.h5", directory_ / "out/149.h5"});
