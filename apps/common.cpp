@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "interrupt.hpp"
+#include "runrig/engine/expression.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/hdf5/codec.hpp"
 
@@ -81,6 +82,11 @@ batch::Options CommonOptions::engine() const {
   options.force_library = force_library;
   options.conventions = conventions;
   options.interrupted = [] { return interrupt_count() > 0; };
+  try {
+    (void)kernel_level();  // here once, not in a worker for each dataset
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
   SPDLOG_INFO("CPUs: {}; memory: {} MiB", explain_cpu_count(), usable_memory_bytes() >> 20);
   return options;
 }

@@ -51,6 +51,17 @@ TEST(UsageTest, WrongWordsGetOneLineAndExitCodeTwo) {
   expect_one_line(runrig({"map", "x", "x.h5", "-i", "x=/x"}), 2, {"--output"});
 }
 
+TEST(UsageTest, AWrongLevelOfKernelsIsOneLineBeforeAnyWork) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"stats"}, {"reduce", "sum", "-d", "/wind/u"}, {"info"}}) {
+    std::vector<std::string> command{runrig_command()};
+    command.insert(command.end(), words.begin(), words.end());
+    command.push_back(sample("month-1.h5"));
+    const auto result = run_command(command, {}, std::chrono::seconds(60), {"RUNRIG_LEVEL=avx2"});
+    expect_one_line(result, 2, {"RUNRIG_LEVEL", "'avx2'", "v2, v3 or v4"});
+  }
+}
+
 TEST(UsageTest, FilesComeFromAListAsWell) {
   const auto result = run_command({runrig_command(), "info", "--files-from", "-"}, "/nowhere/a.h5\n/nowhere/b.h5\n");
   EXPECT_EQ(result.exit_code, 1);
