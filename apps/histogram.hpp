@@ -18,7 +18,8 @@ namespace runrig::cli {
 /// most_panels, or none.
 void write_plot(const std::string& path, const std::vector<batch::DatasetStatistics>& results);
 inline constexpr std::size_t most_panels = 24;
-/// Throws UsageError for another ending, and for a file that is read.
+/// Before the work: throws UsageError for another ending, a file that is read, and a directory that is not to be
+/// written into.
 void check_plot_path(const std::string& path, const std::vector<std::string>& inputs);
 
 }  // namespace runrig::cli

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <stdexcept>
 
@@ -205,6 +207,11 @@ bool is_svg(const std::string& path) { return path.ends_with(".svg"); }
 void check_plot_path(const std::string& path, const std::vector<std::string>& inputs) {
   if (!path.ends_with(".png") && !is_svg(path))
     throw UsageError("--plot '" + path + "': its name ends in .png or .svg");
+  const auto parent = std::filesystem::path(path).parent_path();
+  const std::string directory = parent.empty() ? "." : parent.string();
+  if (::access(directory.c_str(), W_OK | X_OK) != 0) {
+    throw UsageError("--plot '" + path + "': " + std::strerror(errno));
+  }
   for (const std::string& each : inputs) {
     std::error_code ignored;  // where either is not there, they are not the same
     if (std::filesystem::equivalent(each, path, ignored)) throw UsageError("--plot '" + path + "': it is an input");

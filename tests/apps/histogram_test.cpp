@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "reports.hpp"
 
@@ -90,10 +91,24 @@ TEST_F(HistogramTest, WhatMakesNoSenseIsRefusedBeforeAnyWork) {
 }
 
 TEST_F(HistogramTest, AFailedPlotLeavesWhatWasThereAndNothingElse) {
-  const std::string missing = directory_ / "missing/plot.svg";
-  const auto failed = runrig({"stats", month_, "-d", "/wind/u", "--plot", missing});
+  const std::string plot = directory_ / "plot.svg";
+  std::ofstream(plot) << "before";
+  const auto failed =
+      run_command({runrig_command(), "stats", month_, "-d", "/wind/u", "--plot", plot}, {}, std::chrono::seconds(60),
+                  {"LD_PRELOAD=" RUNRIG_FULL_DISK_SHIM, "RUNRIG_FULL_DISK=" + directory_.path().string(),
+                   "RUNRIG_FULL_DISK_BYTES=100"});
   EXPECT_EQ(failed.exit_code, 1);
-  EXPECT_THAT(failed.err, MatchesRegex("runrig: write '.*missing/plot.svg': No such file or directory\n"));
+  EXPECT_THAT(failed.err, MatchesRegex("runrig: write '.*plot.svg': No space left on device\n"));
+  std::ifstream file(plot);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "before");
+  std::filesystem::remove(plot);
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+}
+
+TEST_F(HistogramTest, APlotThatCannotBeWrittenIsRefusedBeforeAnyWork) {
+  const auto refused = runrig({"stats", month_, "-d", "/wind/u", "--plot", directory_ / "missing/plot.svg"});
+  expect_one_line(refused, 2, {"--plot", "missing/plot.svg", "No such file or directory"});
+  EXPECT_EQ(refused.out, "");
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
