@@ -21,7 +21,7 @@ using detail::checked;
 using detail::Id;
 
 constexpr std::string_view attempt = "create dataset";
-constexpr std::size_t early_bytes = std::size_t{8} << 20;
+constexpr std::size_t early_bytes = std::size_t{32} << 20;
 
 Id creation_properties(const OutputSpec& spec, hid_t type, const std::string& name) {
   Id properties = detail::ordered_creation(H5P_DATASET_CREATE);
@@ -201,9 +201,8 @@ void OutputFile::write_chunk(const std::string& path, const Shape& chunk_start, 
         "write chunk", state_->name_of(path) + " at " + to_string(chunk_start));
   state_->begun_bytes += bytes.size();
   if (state_->begun_bytes < early_bytes) return;
-  // To the disk at once, so that close() finds little to sync. What fails, the sync says.
   state_->begun_bytes = 0;
-  ::sync_file_range(state_->fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  state_->early_sync.begin(state_->fd.get());
 }
 
 void OutputFile::write(const std::string& path, const Box& box, std::span<const std::byte> values) {
@@ -278,6 +277,9 @@ void OutputFile::close(Sync sync) {
   }
   state_->datasets.clear();
   check(H5Fclose(state_->file.release()), "close", state_->path);
+  if (const int reason = state_->early_sync.finish(); reason != 0) {
+    throw Error(std::error_code(reason, std::system_category()), "sync", state_->path);
+  }
   if (sync == Sync::now) check_errno(::fsync(state_->fd.get()), "sync", state_->path);
   check_errno(::close(state_->fd.release()), "close", state_->path);
 }

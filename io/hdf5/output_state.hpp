@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "early_sync.hpp"
 #include "library.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/unique_fd.hpp"
@@ -27,7 +28,8 @@ struct OutputFile::State {
   detail::Id file;
   std::map<std::string, OpenDataset> datasets;
   std::vector<MadeScale> scales;
-  std::size_t begun_bytes = 0;  // of chunks, since the system was last told to write what there is
+  std::size_t begun_bytes = 0;   // of chunks, since the last early sync
+  detail::EarlySync early_sync;  // ends before the fd does
 
   State() = default;
   State(const State&) = delete;

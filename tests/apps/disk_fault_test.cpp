@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "command.hpp"
+#include "runrig/hdf5/output.hpp"
 
 namespace runrig::test {
 namespace {
@@ -118,6 +119,41 @@ INSTANTIATE_TEST_SUITE_P(
                       FaultCase{"reduce", {"reduce", "mean", sample("month-1.h5"), "-d", "/wind/u", "--axis", "0"}},
                       FaultCase{"repack", {"repack", sample("month-1.h5"), "--filter", "shuffle,deflate:fast"}}),
     [](const auto& each) { return each.param.label; });
+
+// Large outputs are synced while they are written, and the system tells only once that it lost something.
+TEST(LargeOutputTest, WhatAnEarlySyncSaysIsNotForgotten) {
+  const TemporaryDirectory directory;
+  fs::create_directory(directory / "disk");
+  const std::string input = directory / "input.h5";
+  const auto make_input = [&] {
+    constexpr std::uint64_t rows = 80;
+    constexpr std::uint64_t columns = 131072;
+    std::vector<float> values(rows * columns);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+    auto file = hdf5::OutputFile::create(input);
+    hdf5::OutputSpec spec;
+    spec.dtype = DType::float32;
+    spec.shape = Shape{rows, columns};
+    file.create_dataset("/x", spec);
+    file.write("/x", {Shape{0, 0}, spec.shape}, std::as_bytes(std::span(values)));
+    file.close();
+  };
+  ASSERT_EQ(run_in_child(make_input), 0);
+  const auto map = [&](const std::string& fault) {
+    const Counts none{};
+    std::ofstream(directory / "counts", std::ios::binary)
+        .write(reinterpret_cast<const char*>(none.data()), sizeof none);
+    return runrig({"map", "x+1", input, "-i", "x=/x", "-o", directory / "disk/out.h5", "--chunk", "1x131072",
+                   "--filter", "none", "--overwrite"},
+                  std::chrono::seconds(120),
+                  {"LD_PRELOAD=" RUNRIG_FULL_DISK_SHIM, "RUNRIG_FAULT_DIRECTORY=" + (directory / "disk").string(),
+                   "RUNRIG_FAULT_COUNTS=" + (directory / "counts").string(), "RUNRIG_FAULT=" + fault});
+  };
+  const auto result = map("sync:1:" + std::to_string(EIO) + ":once");
+  expect_one_line(result, 1, {std::strerror(EIO)});
+  EXPECT_TRUE(fs::is_empty(directory / "disk"));
+  EXPECT_EQ(map("").exit_code, 0);
+}
 
 }  // namespace
 }  // namespace runrig::test
