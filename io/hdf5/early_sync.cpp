@@ -4,7 +4,7 @@
 
 #include <cerrno>
 #include <csignal>
-#include <system_error>
+#include <exception>
 
 #include "runrig/sync/error.hpp"
 
@@ -26,8 +26,8 @@ void EarlySync::begin(int fd) noexcept {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     thread_ = std::thread([this, fd] { run(fd); });
-  } catch (const std::system_error&) {
-    // No thread: the sync at the end does it all.
+  } catch (const std::exception&) {
+    // No thread, or no memory for it: the sync at the end does it all.
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
