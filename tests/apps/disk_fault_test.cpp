@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 7> kinds{"open", "write", "truncate", "allocate", "sync", "close", "rename"};
 constexpr std::size_t write = 1;
+constexpr std::size_t sync = 4;
 // Those that are as good as all others of their kind are tried in the nightly run.
 constexpr std::uint64_t first_writes = 6;
 constexpr std::uint64_t last_writes = 6;
@@ -92,7 +93,7 @@ TEST_P(DiskFaultTest, LeavesTheFormerFileOrNoneAndSaysSoInOneLine) {
     ASSERT_EQ(run(former, "").exit_code, 0);
     const Counts all = counts();
     fs::copy_file(output(), directory_ / "right.h5", fs::copy_options::overwrite_existing);
-    for (const std::size_t kind : {std::size_t{0}, write, std::size_t{4}, std::size_t{5}, std::size_t{6}})
+    for (const std::size_t kind : {std::size_t{0}, write, sync, std::size_t{5}, std::size_t{6}})
       EXPECT_GT(all[kind], 0U) << kinds[kind] << " is not watched";
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
       for (std::uint64_t nth = 1; nth <= all[kind]; ++nth) {
@@ -139,20 +140,29 @@ TEST(LargeOutputTest, WhatAnEarlySyncSaysIsNotForgotten) {
     file.close();
   };
   ASSERT_EQ(run_in_child(make_input), 0);
-  const auto map = [&](const std::string& fault) {
+  const std::string counts_file = directory / "counts";
+  const auto map = [&](const std::string& fault, const std::string& rows = "") {
     const Counts none{};
-    std::ofstream(directory / "counts", std::ios::binary)
-        .write(reinterpret_cast<const char*>(none.data()), sizeof none);
-    return runrig({"map", "x+1", input, "-i", "x=/x", "-o", directory / "disk/out.h5", "--chunk", "1x131072",
+    std::ofstream(counts_file, std::ios::binary).write(reinterpret_cast<const char*>(none.data()), sizeof none);
+    return runrig({"map", "x+1", input, "-i", "x=/x" + rows, "-o", directory / "disk/out.h5", "--chunk", "1x131072",
                    "--filter", "none", "--overwrite"},
                   std::chrono::seconds(120),
                   {"LD_PRELOAD=" RUNRIG_FULL_DISK_SHIM, "RUNRIG_FAULT_DIRECTORY=" + (directory / "disk").string(),
-                   "RUNRIG_FAULT_COUNTS=" + (directory / "counts").string(), "RUNRIG_FAULT=" + fault});
+                   "RUNRIG_FAULT_COUNTS=" + counts_file, "RUNRIG_FAULT=" + fault});
+  };
+  const auto syncs = [&] {
+    Counts found{};
+    std::ifstream(counts_file, std::ios::binary).read(reinterpret_cast<char*>(found.data()), sizeof found);
+    return found[sync];
   };
   const auto result = map("sync:1:" + std::to_string(EIO) + ":once");
   expect_one_line(result, 1, {std::strerror(EIO)});
   EXPECT_TRUE(fs::is_empty(directory / "disk"));
+  // 40 MiB have one sync more than 30 have: the first, the early one.
   EXPECT_EQ(map("").exit_code, 0);
+  const std::uint64_t all = syncs();
+  EXPECT_EQ(map("", "[0:60]").exit_code, 0);
+  EXPECT_EQ(all, syncs() + 1);
 }
 
 }  // namespace
