@@ -1,6 +1,7 @@
 #include "runrig/shm/dtype.hpp"
 
 #include <bit>
+#include <stdexcept>
 
 namespace runrig {
 namespace {
@@ -22,11 +23,13 @@ constexpr std::array<Spelling, dtype_count> spellings{{
     {"float16", "f2"},
     {"float32", "f4"},
     {"float64", "f8"},
+    {"complex64", "c8"},
+    {"complex128", "c16"},
 }};
-constexpr std::array<std::string_view, dtype_count> little{"|b1", "|i1", "|u1", "<i2", "<u2", "<i4",
-                                                           "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"};
-constexpr std::array<std::string_view, dtype_count> big{"|b1", "|i1", "|u1", ">i2", ">u2", ">i4",
-                                                        ">u4", ">i8", ">u8", ">f2", ">f4", ">f8"};
+constexpr std::array<std::string_view, dtype_count> little{"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4",
+                                                           "<i8", "<u8", "<f2", "<f4", "<f8", "<c8", "<c16"};
+constexpr std::array<std::string_view, dtype_count> big{"|b1", "|i1", "|u1", ">i2", ">u2", ">i4", ">u4",
+                                                        ">i8", ">u8", ">f2", ">f4", ">f8", ">c8", ">c16"};
 
 }  // namespace
 
@@ -66,6 +69,10 @@ half::operator float() const noexcept {
   }
   const std::uint32_t wide = exponent == 31 ? 0x7F80'0000U : (exponent + 112U) << 23;
   return std::bit_cast<float>(sign | wide | (fraction << 13));
+}
+
+void detail::refuse_complex() {
+  throw std::logic_error("visit_dtype: a complex type; take its real or imaginary part");
 }
 
 std::string_view dtype_name(DType dtype) noexcept { return spellings[static_cast<std::size_t>(dtype)].name; }

@@ -90,12 +90,15 @@ hdf5::DatasetInfo plain_info(DType dtype, const Shape& shape) {
   return info;
 }
 
-BoundExpression::BoundExpression(Session::State& state, const Expression& expression,
+BoundExpression::BoundExpression(Session::State& state, const Expression& given,
                                  std::span<const FileVariable* const> variables)
     : state_(state) {
+  std::vector<DType> types;
+  for (const FileVariable* const each : variables) types.push_back(each->info.type.dtype);
+  const Expression expression = given.with_real_reductions(types);
   take_variables(expression, variables);
   for (const InnerReduction& each : expression.reductions()) reduce(each, expression, variables);
-  std::vector<DType> types;
+  types.clear();
   for (const OutputVariable& each : inputs_) types.push_back(each.dtype);
   program_.emplace(expression.bind(types));
   std::vector<NamedShape> shapes;

@@ -36,7 +36,7 @@ Object encode(const hdf5::StoredType& type) {
 hdf5::StoredType decode_type(const Object& object) {
   hdf5::StoredType type;
   type.numeric = object.at(0).as_bool();
-  type.dtype = decode_enum(object.at(1), DType::float64);
+  type.dtype = decode_enum(object.at(1), DType::complex128);
   type.swapped = object.at(2).as_bool();
   type.big_endian = object.at(3).as_bool();
   type.direct = object.at(4).as_bool();
@@ -193,7 +193,7 @@ Object encode(const hdf5::OutputSpec& spec) {
 
 hdf5::OutputSpec decode_output(const Object& object) {
   hdf5::OutputSpec spec;
-  spec.dtype = decode_enum(object.at("dtype"), DType::float64);
+  spec.dtype = decode_enum(object.at("dtype"), DType::complex128);
   spec.big_endian = object.at("big_endian").as_bool();
   spec.shape = decode_shape(object.at("shape"));
   spec.maxshape = decode_shape(object.at("maxshape"));
@@ -270,7 +270,7 @@ Statistics decode_statistics(const Object& object) {
   if (bytes.size() != sizeof statistics) refuse("statistics of the wrong size");
   // The dtype is the one field whose value must be looked at before it is copied into an enum.
   static_assert(offsetof(Statistics, dtype) == 0 && sizeof(DType) == 1);
-  if (std::to_integer<std::size_t>(bytes[0]) >= dtype_count) refuse("statistics of an unknown dtype");
+  if (std::to_integer<std::size_t>(bytes[0]) >= real_dtype_count) refuse("statistics of an unknown dtype");
   std::memcpy(&statistics, bytes.data(), sizeof statistics);
   return statistics;
 }

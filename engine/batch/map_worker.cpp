@@ -47,13 +47,13 @@ Kept& kept_for(const MapPlan& plan) {
     result.spec = decode_output(pickle::loads(plan.results[i].spec));
     const std::size_t item = item_bytes(result.spec.dtype);
     if (result.spec.chunk.rank() == 0) {
-      result.encoder.emplace(std::vector<hdf5::FilterInfo>{}, item, result.spec.big_endian);
+      result.encoder.emplace(std::vector<hdf5::FilterInfo>{}, item, hdf5::swapped_bytes(result.spec));
       if (fresh.file) continue;
       fresh.file.reset(
           check_errno(retry_on_eintr([&] { return ::open(plan.temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW); }), "open",
                       plan.temporary));
     } else if (!result.spec.library_filters) {
-      result.encoder.emplace(result.spec.filters, item, result.spec.big_endian);
+      result.encoder.emplace(result.spec.filters, item, hdf5::swapped_bytes(result.spec));
     }
   }
   fresh.plan = plan.id;

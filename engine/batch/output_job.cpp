@@ -285,7 +285,8 @@ class OutputJob {
         bounds.push_back(0);
         continue;
       }
-      const hdf5::ChunkEncoder encoder(part->spec.filters, item_bytes(part->spec.dtype), part->spec.big_endian);
+      const hdf5::ChunkEncoder encoder(part->spec.filters, item_bytes(part->spec.dtype),
+                                       hdf5::swapped_bytes(part->spec));
       bounds.push_back(encoder.bound(static_cast<std::size_t>(output_chunk_bytes(pass))));
     }
     return bounds;

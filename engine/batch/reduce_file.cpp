@@ -222,7 +222,7 @@ void reduce_file(SliceContext& context, const FileTask& task, const std::byte* b
   options.max_chunk_bytes = argument.memory_bytes;
   examine_targets(context, task, argument.targets, [&](const Target& target) {
     hdf5::Dataset& dataset = OpenFiles::here().dataset(task.path, target.path, options);
-    dataset.check_readable();
+    dataset.check_real();
     hdf5::Selection selection;
     if (dataset.info().null_space) {
       selection.shape = Shape{0};

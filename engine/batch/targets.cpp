@@ -36,7 +36,7 @@ Object sparse_chunk_list(const hdf5::Dataset& dataset) {
   return Object::tuple(std::move(starts));
 }
 
-// The paths of the file's numeric datasets; what could not be read is reported as a failure of its own.
+// The paths of the file's datasets of real numbers; what could not be read is reported as a failure of its own.
 std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask& task, hdf5::File& file) {
   std::vector<std::string> paths;
   hdf5::WalkOptions options;
@@ -48,7 +48,8 @@ std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask&
         task.journal.act("reading what follows " + object.path);
         if (!object.error.empty())
           damaged.push_back(Object::tuple({encode_text(object.path), encode_text(object.error)}));
-        if (object.dataset && object.dataset->type.numeric) paths.push_back(object.path);
+        const bool real = object.dataset && object.dataset->type.numeric && !is_complex(object.dataset->type.dtype);
+        if (real) paths.push_back(object.path);
       },
       options);
   if (task.journal.next() == 0) {

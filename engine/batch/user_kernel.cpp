@@ -27,6 +27,7 @@ std::int32_t number_of(DType dtype) {
   static_assert(RUNRIG_BOOL == static_cast<int>(DType::boolean) + 1);
   static_assert(RUNRIG_UINT64 == static_cast<int>(DType::uint64) + 1);
   static_assert(RUNRIG_FLOAT64 == static_cast<int>(DType::float64) + 1);
+  static_assert(RUNRIG_COMPLEX128 == static_cast<int>(DType::complex128) + 1);
   return static_cast<std::int32_t>(dtype) + 1;
 }
 
@@ -213,7 +214,7 @@ KernelSignature load_kernel(Session::State& state, MapKernel& kernel) {
 
 bool can_convert(DType from, DType to) noexcept {
   if (from == to || from == DType::boolean) return true;
-  if (to == DType::boolean) return false;
+  if (to == DType::boolean || is_complex(from) || is_complex(to)) return false;
   return is_floating(to) || (!is_floating(from) && (is_signed(to) || !is_signed(from)));
 }
 

@@ -48,10 +48,13 @@ class Prepared {
  public:
   Prepared(Executor& executor, const Expression& expression, std::span<const AnyArrayRef> inputs,
            const ParallelOptions& options)
-      : executor_(executor), expression_(expression), options_(options) {
+      : executor_(executor), options_(options) {
     if (inputs.size() != expression.variables().size()) {
       throw std::logic_error("evaluate: as many arrays as variables are needed");
     }
+    std::vector<DType> types;
+    for (const AnyArrayRef& each : inputs) types.push_back(each.dtype);
+    expression_ = expression.with_real_reductions(types);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (expression.reads_variable(i)) {
         inputs_.push_back(inputs[i]);
@@ -61,10 +64,10 @@ class Prepared {
         inputs_.push_back(temporaries_.back().ref());
       }
     }
-    for (const InnerReduction& each : expression.reductions()) reduce(each, inputs);
-    std::vector<DType> types;
+    for (const InnerReduction& each : expression_.reductions()) reduce(each, inputs);
+    types.clear();
     for (const AnyArrayRef& each : inputs_) types.push_back(each.dtype);
-    program_.emplace(expression.bind(types));
+    program_.emplace(expression_.bind(types));
   }
   [[nodiscard]] const Program& program() const { return *program_; }
   [[nodiscard]] std::span<const AnyArrayRef> inputs() const { return inputs_; }
@@ -96,7 +99,7 @@ class Prepared {
   }
 
   Executor& executor_;
-  const Expression& expression_;
+  Expression expression_;
   const ParallelOptions& options_;
   std::list<TemporaryArray> temporaries_;
   std::vector<AnyArrayRef> inputs_;

@@ -79,6 +79,8 @@ Op op_of(Operation operation) noexcept {
       return Op::isinf;
     case Operation::isfinite:
       return Op::isfinite;
+    case Operation::conjugate:
+      return Op::conjugate;
     default:
       break;
   }
@@ -127,6 +129,7 @@ class Binder {
   [[nodiscard]] std::string name() const { return quoted(operation_name(node_->operation)); }
   [[nodiscard]] static std::string type_name(const Bound& of) {
     if (!of.literal) return std::string(dtype_name(of.type));
+    if (of.literal->is_complex()) return "a complex literal";
     return of.literal->is_real() ? "a float literal" : "an integer literal";
   }
 
@@ -166,6 +169,8 @@ class Binder {
       case Operation::fmin:
       case Operation::fmax:
         return without_nan(argument(0), argument(1));
+      case Operation::make_complex:
+        return make_complex(argument(0), argument(1));
       case Operation::cast:
         return cast(argument(0), static_cast<DType>(node.arguments[1]));
       default:
@@ -258,7 +263,7 @@ class Binder {
 
   Bound unary(const Bound& a) {
     const Operation operation = node_->operation;
-    const bool of_floats = is_floating(a.type);
+    const bool of_floats = is_floating(a.type) || is_complex(a.type);
     switch (operation) {
       case Operation::logical_not:
         return boolean(builder_.emit(Op::bit_xor, Lane::u8, Lane::u8, {truth(a), one()}));
@@ -268,7 +273,12 @@ class Binder {
         if (!of_floats) return boolean(builder_.constant(Lane::u8, operation == Operation::isfinite ? 1 : 0));
         return boolean(builder_.emit(op_of(operation), lane_of(a.type), Lane::u8, {a.value}));
       }
+      case Operation::real:
+      case Operation::imaginary:
+      case Operation::angle:
+        return part(a);
       case Operation::signbit:
+        if (is_complex(a.type)) no_complex();
         return boolean(sign_of(a));
       case Operation::ones_like:
         return constant(a.type == DType::boolean ? Literal::of_boolean(true) : Literal::of_integer(1), a.type);
@@ -285,6 +295,7 @@ class Binder {
         break;
       case Operation::absolute:
         if (a.type == DType::boolean) return a;
+        if (is_complex(a.type)) return magnitude(a);
         break;
       case Operation::negative:
         if (a.type == DType::boolean) fail("'-' is not defined for bool; write ~ for \"not\"");
@@ -297,9 +308,11 @@ class Binder {
         break;
     }
     const std::optional<DType> type = loop_type(loops_of(operation), std::array{a.type});
+    if (!type && is_complex(a.type)) no_complex();
     if (!type) fail(name() + " needs a boolean or an integer, not " + type_name(a));
     const ValueId value = as(a, *type);
-    if (operation == Operation::positive) return {.literal = {}, .type = *type, .value = value};
+    if (operation == Operation::positive || (operation == Operation::conjugate && !is_complex(*type)))
+      return {.literal = {}, .type = *type, .value = value};
     if (operation == Operation::square) return compute(Op::multiply, *type, {value, value});
     if (operation == Operation::invert) {
       if (*type == DType::boolean) return boolean(builder_.emit(Op::bit_xor, Lane::u8, Lane::u8, {value, one()}));
@@ -307,6 +320,49 @@ class Binder {
     }
     return compute(op_of(operation), *type, {value});
   }
+  [[noreturn]] void no_complex() const {
+    fail(name() + " is not defined for complex numbers; take abs(), real() or imag() of them");
+  }
+  /// The real or imaginary part of a complex number.
+  Bound part(Op op, const Bound& a) {
+    const DType type = part_dtype(a.type);
+    return {.literal = {}, .type = type, .value = builder_.emit(op, lane_of(a.type), lane_of(type), {a.value})};
+  }
+  /// real(), imag() and angle(), which a real number has as well.
+  Bound part(const Bound& a) {
+    const Operation operation = node_->operation;
+    if (is_complex(a.type)) {
+      if (operation == Operation::real) return part(Op::real, a);
+      const Bound imaginary = part(Op::imaginary, a);
+      if (operation == Operation::imaginary) return imaginary;
+      return compute(Op::arctan2, imaginary.type, {imaginary.value, part(Op::real, a).value});
+    }
+    if (operation == Operation::real) return a;
+    if (operation == Operation::imaginary) {
+      return constant(a.type == DType::boolean ? Literal::of_boolean(false) : Literal::of_integer(0), a.type);
+    }
+    const Literal zero = Literal::of_integer(0);  // the imaginary part, which makes integers of booleans
+    const DType type = *loop_type(floats, std::array{type_beside(zero, a.type)});
+    return compute(Op::arctan2, type, {constant(zero, type).value, as(a, type)});
+  }
+  Bound magnitude(const Bound& a) {
+    const Bound real = part(Op::real, a);
+    return compute(Op::hypot, real.type, {real.value, part(Op::imaginary, a).value});
+  }
+  Bound make_complex(const Bound& given_real, const Bound& given_imaginary) {
+    const bool both_literal = given_real.literal && given_imaginary.literal;
+    const Bound real = both_literal ? strong(given_real) : given_real;
+    const Bound imaginary = both_literal ? strong(given_imaginary) : given_imaginary;
+    const std::vector<DType> types = settled({&real, &imaginary});
+    if (is_complex(types[0]) || is_complex(types[1])) no_complex();
+    const bool wide = *loop_type(floats, types) == DType::float64;
+    const DType of = wide ? DType::float64 : DType::float32;
+    const DType type = wide ? DType::complex128 : DType::complex64;
+    return {.literal = {},
+            .type = type,
+            .value = builder_.emit(Op::make_complex, lane_of(of), lane_of(type), {as(real, of), as(imaginary, of)})};
+  }
+
   /// Whether a number is less than zero; of floats also -0 and NaNs with a sign.
   ValueId sign_of(const Bound& a) {
     const Lane lane = lane_of(a.type);
@@ -322,6 +378,7 @@ class Binder {
 
   /// Degrees and radians: the factor is rounded to the type, as in NumPy, and float16 is computed in float32.
   Bound turned(const Bound& a) {
+    if (is_complex(a.type)) no_complex();
     const DType type = *loop_type(floats, std::array{a.type});
     const bool to_radians = node_->operation == Operation::deg2rad;
     const Lane lane = lane_of(type);
@@ -348,7 +405,7 @@ class Binder {
     if (type == DType::boolean)
       return boolean(builder_.emit(lesser ? Op::bit_and : Op::bit_or, lane, lane, {left, right}));
     ValueId value = builder_.emit(lesser ? Op::minimum : Op::maximum, lane, lane, {left, right});
-    if (is_floating(type)) {
+    if (is_floating(type) || is_complex(type)) {
       const ValueId left_nan = builder_.emit(Op::isnan, lane, Lane::u8, {left});
       const ValueId right_nan = builder_.emit(Op::isnan, lane, Lane::u8, {right});
       value = builder_.emit(Op::select, lane, lane, {right_nan, left, value});
@@ -357,11 +414,17 @@ class Binder {
     return {.literal = {}, .type = type, .value = value};
   }
 
-  /// As array.astype(type): anything to anything. A Python number must fit.
+  /// As array.astype(type): anything to anything, but no complex number to a real one, which would lose a part of it. A
+  /// Python number must fit.
   Bound cast(const Bound& a, DType type) {
+    const bool complex = a.literal ? a.literal->is_complex() : is_complex(a.type);
+    if (complex && !is_complex(type) && type != DType::boolean) {
+      const std::string text(dtype_name(type));
+      fail(text + "() of a complex number would lose its imaginary part; write " + text + "(real(...)) or abs(...)");
+    }
     if (a.literal) {
       if (type == DType::boolean) return constant(Literal::of_boolean(a.literal->truth()), type);
-      if (!is_floating(type) && a.literal->is_real()) {
+      if (!is_floating(type) && !is_complex(type) && a.literal->is_real()) {
         const double cut = std::trunc(a.literal->real);
         if (!(std::fabs(cut) < 0x1p64))
           fail("a float that is not finite, or too large, has no " + std::string(dtype_name(type)));
@@ -398,7 +461,8 @@ class Binder {
     }
     std::optional<DType> type = loop_type(loops_of(operation), types);
     if (!type) no_loop(a, b);
-    if (operation == Operation::divide && !is_floating(types[0]) && !is_floating(types[1])) type = DType::float64;
+    const auto is_whole = [](DType each) { return each == DType::boolean || is_integer(each); };
+    if (operation == Operation::divide && is_whole(types[0]) && is_whole(types[1])) type = DType::float64;
     const ValueId left = as(a, *type);
     const ValueId right = as(b, *type);
     Op op = op_of(operation);
@@ -411,6 +475,8 @@ class Binder {
   }
 
   [[noreturn]] void no_loop(const Bound& a, const Bound& b) {
+    const auto complex = [](const Bound& of) { return of.literal ? of.literal->is_complex() : is_complex(of.type); };
+    if (complex(a) || complex(b)) no_complex();
     const bool with_float = a.type == DType::float64 || is_floating(a.type) || is_floating(b.type) ||
                             (a.literal && a.literal->is_real()) || (b.literal && b.literal->is_real());
     std::string why = name() + " needs booleans or integers, not " + type_name(a) + " and " + type_name(b);
@@ -483,8 +549,9 @@ class Binder {
     if (base.literal || !exponent.literal || exponent.literal->kind == LiteralKind::boolean)
       return binary(base, exponent);
     const Literal& literal = *exponent.literal;
-    if (!literal.is_real() && !is_floating(base.type)) return integer_power(base, exponent);
-    const std::optional<DType> type = loop_type(floats, std::array{type_beside(literal, base.type)});
+    if (literal.is_complex()) return binary(base, exponent);
+    if (!literal.is_real() && !is_floating(base.type) && !is_complex(base.type)) return integer_power(base, exponent);
+    const std::optional<DType> type = loop_type(floats | complexes, std::array{type_beside(literal, base.type)});
     const ValueId value = as(base, *type);
     const double number = literal.as_real();
     if (number == 0) return constant(Literal::of_real(1), *type);

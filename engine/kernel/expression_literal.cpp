@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <complex>
 #include <limits>
+#include <utility>
 
 #include "expression_text.hpp"
 #include "expression_tree.hpp"
@@ -180,6 +182,39 @@ LiteralResult real_arithmetic(Operation operation, double a, double b) {
   return {Literal::of_real(quotient - whole > 0.5 ? whole + 1 : whole), {}};
 }
 
+/// Python's complex arithmetic.
+LiteralResult complex_arithmetic(Operation operation, const Literal& a, const Literal& b) {
+  const std::complex<double> x(a.as_real(), a.imaginary);
+  const std::complex<double> y(b.as_real(), b.imaginary);
+  const auto given = [](std::complex<double> value) -> LiteralResult {
+    return {Literal::of_complex(value.real(), value.imag()), {}};
+  };
+  const std::string by_zero =
+      operation == Operation::divide ? "division by zero" : "zero to a negative or complex power";
+  switch (operation) {
+    case Operation::add:
+      return given(x + y);
+    case Operation::subtract:
+      return given(x - y);
+    case Operation::multiply:
+      return given(x * y);
+    case Operation::divide:
+      if (y == 0.0) return {std::nullopt, by_zero};
+      return given(x / y);
+    case Operation::power:
+      if (y == 0.0) return given(1.0);
+      if (x == 0.0 && (y.imag() != 0 || y.real() < 0)) return {std::nullopt, by_zero};
+      if (x == 0.0) return given(0.0);
+      return given(std::pow(x, y));
+    case Operation::equal:
+      return {Literal::of_boolean(x == y), {}};
+    case Operation::not_equal:
+      return {Literal::of_boolean(x != y), {}};
+    default:
+      return {std::nullopt, "is not defined for complex numbers"};
+  }
+}
+
 bool holds(Operation comparison, const Literal& a, const Literal& b) {
   const std::optional<int> order = compare(a, b);
   switch (comparison) {
@@ -220,7 +255,11 @@ LiteralResult read_number(std::string_view text) {
     if (leading_zero) return or_else({std::nullopt, {}}, ": drop the leading zero");
     return or_else(read_integer(*plain, 10));
   }
-  if (plain->back() == 'j' || plain->back() == 'J') return or_else({std::nullopt, {}}, ": there are no complex ones");
+  if (plain->back() == 'j' || plain->back() == 'J') {
+    LiteralResult number = read_real(std::string_view(*plain).substr(0, plain->size() - 1));
+    if (number.literal) number.literal = Literal::of_complex(0, number.literal->real);
+    return or_else(std::move(number));
+  }
   return or_else(read_real(*plain));
 }
 
@@ -229,13 +268,15 @@ LiteralResult fold_unary(Operation operation, const Literal& a) {
     case Operation::logical_not:
       return {Literal::of_boolean(!a.truth()), {}};
     case Operation::positive:
-      return {a.is_real() ? a : Literal::of_integer(a.integer), {}};
+      return {a.is_whole() ? Literal::of_integer(a.integer) : a, {}};
     case Operation::negative:
+      if (a.is_complex()) return {Literal::of_complex(-a.real, -a.imaginary), {}};
       if (a.is_real()) return {Literal::of_real(-a.real), {}};
       return integer_arithmetic(Operation::subtract, 0, a.integer);
     default:
       break;
   }
+  if (a.is_complex()) return {std::nullopt, "is not defined for complex numbers"};
   if (a.is_real()) return {std::nullopt, "needs a boolean or an integer, not a float"};
   if (a.kind == LiteralKind::boolean) return {Literal::of_boolean(a.integer == 0), {}};
   return {Literal::of_integer(~a.integer), {}};
@@ -247,6 +288,11 @@ LiteralResult fold_binary(Operation operation, const Literal& a, const Literal& 
       return {Literal::of_boolean(a.truth() && b.truth()), {}};
     case Operation::logical_or:
       return {Literal::of_boolean(a.truth() || b.truth()), {}};
+    default:
+      break;
+  }
+  if (a.is_complex() || b.is_complex()) return complex_arithmetic(operation, a, b);
+  switch (operation) {
     case Operation::less:
     case Operation::less_equal:
     case Operation::greater:

@@ -70,6 +70,11 @@ enum class Operation : std::uint8_t {
   isnan,
   isinf,
   isfinite,
+  real,
+  imaginary,
+  conjugate,
+  angle,
+  make_complex,  // numexpr's complex(real, imaginary)
   sqrt,
   cbrt,
   exp,

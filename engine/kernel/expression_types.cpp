@@ -23,11 +23,15 @@ half half_of(double value) noexcept {
   return half(std::bit_cast<float>(bits));
 }
 
+static_assert(std::endian::native == std::endian::little);
+
 }  // namespace
 
 bool can_cast(DType from, DType to) noexcept {
   if (from == to || from == DType::boolean) return true;
   if (to == DType::boolean) return false;
+  if (is_complex(from)) return is_complex(to) && item_bytes(to) > item_bytes(from);
+  if (is_complex(to)) return from == part_dtype(to) || can_cast(from, part_dtype(to));
   if (is_floating(from)) return is_floating(to) && item_bytes(to) > item_bytes(from);
   if (to == DType::float64) return true;  // also from 64 bits, as NumPy has it
   if (is_floating(to)) return item_bytes(from) < item_bytes(to);
@@ -62,15 +66,17 @@ TypeSet loops_of(Operation operation) noexcept {
     case not_equal:
       return all_types;
     case subtract:
-    case floor_divide:
-    case remainder:
     case power:
     case negative:
     case positive:
+    case conjugate:
     case sign:
     case square:
-    case fmod:
       return numbers;
+    case floor_divide:
+    case remainder:
+    case fmod:
+      return real_numbers;
     case fmin:
     case fmax:
       return all_types;
@@ -96,9 +102,24 @@ TypeSet loops_of(Operation operation) noexcept {
     case isnan:
     case isinf:
     case isfinite:
+    case real:
+    case imaginary:
+    case angle:
+    case make_complex:
       return 0;
-    default:
+    case fabs:
+    case floor:
+    case ceil:
+    case trunc:
+    case copysign:
+    case deg2rad:
+    case rad2deg:
+    case cbrt:
+    case arctan2:
+    case hypot:
       return floats;
+    default:
+      return floats | complexes;
   }
 }
 
@@ -109,9 +130,12 @@ DType type_beside(const Literal& literal, DType type) noexcept {
     case LiteralKind::integer:
       return type == DType::boolean ? DType::int64 : type;
     case LiteralKind::real:
+      return is_floating(type) || is_complex(type) ? type : DType::float64;
+    case LiteralKind::complex:
       break;
   }
-  return is_floating(type) ? type : DType::float64;
+  if (is_complex(type)) return type;
+  return type == DType::float16 || type == DType::float32 ? DType::complex64 : DType::complex128;
 }
 
 std::optional<DType> type_alone(const Literal& literal) noexcept {
@@ -120,6 +144,8 @@ std::optional<DType> type_alone(const Literal& literal) noexcept {
       return DType::boolean;
     case LiteralKind::real:
       return DType::float64;
+    case LiteralKind::complex:
+      return DType::complex128;
     case LiteralKind::integer:
       break;
   }
@@ -137,25 +163,32 @@ Literal largest(DType integer) noexcept {
 }
 
 bool fits(const Literal& literal, DType type) noexcept {
+  if (is_complex(type)) return true;
+  if (literal.is_complex()) return false;
   if (is_floating(type)) return true;
   if (literal.is_real()) return false;
   if (type == DType::boolean) return literal.kind == LiteralKind::boolean;
   return literal.integer >= least(type).integer && literal.integer <= largest(type).integer;
 }
 
-std::uint64_t bits_of(const Literal& literal, DType type) noexcept {
+ElementBits bits_of(const Literal& literal, DType type) noexcept {
+  const auto of_float = [](double value) { return std::bit_cast<std::uint32_t>(static_cast<float>(value)); };
   switch (type) {
+    case DType::complex128:
+      return {{std::bit_cast<std::uint64_t>(literal.as_real()), std::bit_cast<std::uint64_t>(literal.imaginary)}};
+    case DType::complex64:  // in memory the real part comes first
+      return {{std::uint64_t{of_float(literal.imaginary)} << 32 | of_float(literal.as_real()), 0}};
     case DType::float64:
-      return std::bit_cast<std::uint64_t>(literal.as_real());
+      return {{std::bit_cast<std::uint64_t>(literal.as_real()), 0}};
     case DType::float32:
-      return std::bit_cast<std::uint32_t>(static_cast<float>(literal.as_real()));
+      return {{of_float(literal.as_real()), 0}};
     case DType::float16:
-      return std::bit_cast<std::uint32_t>(static_cast<float>(half_of(literal.as_real())));
+      return {{std::bit_cast<std::uint32_t>(static_cast<float>(half_of(literal.as_real()))), 0}};
     default:
       break;
   }
   const std::size_t unused = 64 - 8 * item_bytes(type);
-  return static_cast<std::uint64_t>(literal.integer) << unused >> unused;
+  return {{static_cast<std::uint64_t>(literal.integer) << unused >> unused, 0}};
 }
 
 }  // namespace runrig::detail

@@ -6,6 +6,7 @@
 
 #include "expression_literal.hpp"
 #include "expression_tree.hpp"
+#include "program_format.hpp"
 #include "runrig/shm/dtype.hpp"
 
 /// NumPy 2's rules of which type an operation is computed in, and which it gives.
@@ -19,7 +20,9 @@ using TypeSet = std::uint16_t;
 inline constexpr TypeSet booleans = set_of(DType::boolean);
 inline constexpr TypeSet floats = 0b1110'0000'0000;
 inline constexpr TypeSet integers = 0b0001'1111'1110;
-inline constexpr TypeSet numbers = integers | floats;
+inline constexpr TypeSet complexes = 0b11'0000'0000'0000;
+inline constexpr TypeSet real_numbers = integers | floats;
+inline constexpr TypeSet numbers = real_numbers | complexes;
 inline constexpr TypeSet all_types = numbers | booleans;
 
 /// NumPy's casting='safe'.
@@ -36,7 +39,8 @@ inline constexpr TypeSet all_types = numbers | booleans;
 
 /// The type that a literal takes when it meets an array of `type` (NEP 50: it is weak).
 [[nodiscard]] DType type_beside(const Literal& literal, DType type) noexcept;
-/// The type of a literal by itself: bool, int64 (uint64 if only that fits), float64. None for larger integers.
+/// The type of a literal by itself: bool, int64 (uint64 if only that fits), float64, complex128. None for larger
+/// integers.
 [[nodiscard]] std::optional<DType> type_alone(const Literal& literal) noexcept;
 /// Does it fit? Everything fits floats, where it may become infinite.
 [[nodiscard]] bool fits(const Literal& literal, DType type) noexcept;
@@ -44,6 +48,6 @@ inline constexpr TypeSet all_types = numbers | booleans;
 [[nodiscard]] Literal least(DType integer) noexcept;
 [[nodiscard]] Literal largest(DType integer) noexcept;
 /// The literal as a lane of `type` (float16: the float32 of the same value). It fits.
-[[nodiscard]] std::uint64_t bits_of(const Literal& literal, DType type) noexcept;
+[[nodiscard]] ElementBits bits_of(const Literal& literal, DType type) noexcept;
 
 }  // namespace runrig::detail

@@ -29,6 +29,14 @@ struct LoopTable {
 [[nodiscard]] const LoopTable& v3_loops() noexcept;
 [[nodiscard]] const LoopTable& v4_loops() noexcept;
 #endif
+/// Functions of complex numbers: the C library's, and so the same on each level. Null where there is none.
+[[nodiscard]] Loop complex_function(Op op, Lane lane) noexcept;
+/// From a level's table, or the complex function.
+[[nodiscard]] inline Loop loop_of(const LoopTable& table, Op op, Lane lane) noexcept {
+  const Loop loop = table.at(op, lane);
+  return loop != nullptr || lane < Lane::c64 ? loop : complex_function(op, lane);
+}
+
 /// To be run on machines of that level and above only.
 [[nodiscard]] const LoopTable& loops_of_level(Level level) noexcept;
 /// Those of used_level().

@@ -79,6 +79,8 @@ void copy_items(std::byte* to, const std::byte* from, std::int64_t step, std::si
       return copy(std::uint16_t{});
     case 4:
       return copy(std::uint32_t{});
+    case 16:
+      return copy(detail::ElementBits{});
     default:
       return copy(std::uint64_t{});
   }
@@ -206,7 +208,7 @@ class Run {
     for (std::size_t i = 0; i < head_.constants; ++i) {
       detail::Constant constant;
       std::memcpy(&constant, constants_ + i * sizeof constant, sizeof constant);
-      std::byte* const to = scratch_ + layout_.constant_buffers + i * ScratchLayout::buffer_bytes(8);
+      std::byte* const to = scratch_ + layout_.constant_buffers + i * layout_.pitch;
       repeat_item(to, reinterpret_cast<const std::byte*>(&constant.bits), static_cast<std::size_t>(constant.bytes),
                   filled);
       registers_[inputs_.size() + i] = to;
@@ -270,7 +272,7 @@ class Run {
   }
 
   [[nodiscard]] std::byte* input_buffer(std::size_t index) const noexcept {
-    return scratch_ + layout_.input_buffers + index * ScratchLayout::buffer_bytes(8);
+    return scratch_ + layout_.input_buffers + index * layout_.pitch;
   }
 
   void execute(std::size_t elements, LookAhead& ahead) {
@@ -283,7 +285,7 @@ class Run {
       if (each.op == detail::Op::require_natural) {
         require_natural(each.lane, arguments[0], elements);
       } else {
-        loops_.at(each.op, each.lane)(registers_[each.result], arguments, packets);
+        loop_of(loops_, each.op, each.lane)(registers_[each.result], arguments, packets);
       }
     }
   }

@@ -12,7 +12,7 @@ namespace runrig::detail {
 
 struct ProgramBuilder::Registers {
   std::vector<std::uint16_t> of_value;
-  std::vector<std::uint64_t> constants;
+  std::vector<ElementBits> constants;
   std::vector<std::uint8_t> constant_bytes;
   std::size_t temporaries = 0;
   std::size_t temporary_bytes = 1;
@@ -22,7 +22,7 @@ ProgramBuilder::ProgramBuilder(std::span<const DType> inputs) : inputs_(inputs.b
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     // As it lies in memory; float16 is two bytes there.
     const Lane lane = inputs[i] == DType::float16 ? Lane::u16 : lane_of(inputs[i]);
-    add({.kind = Kind::input, .lane = lane, .result = lane, .bits = i});
+    add({.kind = Kind::input, .lane = lane, .result = lane, .bits = {{i, 0}}});
   }
 }
 
@@ -40,7 +40,7 @@ ValueId ProgramBuilder::input(std::size_t index) {
   return memory;
 }
 
-ValueId ProgramBuilder::constant(Lane lane, std::uint64_t bits) {
+ValueId ProgramBuilder::constant(Lane lane, const ElementBits& bits) {
   return add({.kind = Kind::constant, .lane = lane, .result = lane, .bits = bits});
 }
 
@@ -50,8 +50,8 @@ bool ProgramBuilder::all_constant(std::span<const ValueId> arguments) const {
 }
 
 /// The instruction itself does it, so the bits are those that it would give later.
-std::uint64_t ProgramBuilder::fold(const Value& value) const {
-  std::array<std::array<std::uint64_t, packet_elements>, 4> buffers{};
+ElementBits ProgramBuilder::fold(const Value& value) const {
+  std::array<std::array<ElementBits, packet_elements>, 4> buffers{};
   std::array<const std::byte*, 3> arguments{};
   for (std::size_t i = 0; i < value.count; ++i) {
     const Value& argument = values_[value.arguments[i]];
@@ -61,14 +61,14 @@ std::uint64_t ProgramBuilder::fold(const Value& value) const {
     arguments[i] = to;
   }
   auto* const result = reinterpret_cast<std::byte*>(buffers[3].data());
-  best_loops().at(value.op, value.lane)(result, arguments.data(), 1);
-  std::uint64_t bits = 0;
+  loop_of(best_loops(), value.op, value.lane)(result, arguments.data(), 1);
+  ElementBits bits;
   std::memcpy(&bits, result, lane_bytes(value.result));
   return bits;
 }
 
 ValueId ProgramBuilder::emit(Op op, Lane lane, Lane result, std::span<const ValueId> arguments) {
-  assert(op == Op::require_natural || best_loops().at(op, lane) != nullptr);
+  assert(op == Op::require_natural || loop_of(best_loops(), op, lane) != nullptr);
   Value value{.op = op, .lane = lane, .result = result, .count = static_cast<std::uint32_t>(arguments.size())};
   std::copy(arguments.begin(), arguments.end(), value.arguments.begin());
   if (all_constant(arguments)) return constant(result, fold(value));
@@ -105,7 +105,7 @@ void ProgramBuilder::assign_registers(ValueId result, Registers& registers) cons
       registers.constants.push_back(values_[id].bits);
       registers.constant_bytes.push_back(static_cast<std::uint8_t>(lane_bytes(values_[id].result)));
     } else if (values_[id].kind == Kind::input) {
-      registers.of_value[id] = static_cast<std::uint16_t>(values_[id].bits);
+      registers.of_value[id] = static_cast<std::uint16_t>(values_[id].bits.words[0]);
     }
   }
   const std::size_t first = inputs_.size() + registers.constants.size();
@@ -150,6 +150,10 @@ ProgramBuilder::Finished ProgramBuilder::encode(std::size_t result_bytes, const 
   head.instructions = static_cast<std::uint16_t>(instructions.size());
   head.temporary_bytes = static_cast<std::uint8_t>(registers.temporary_bytes);
   head.result_bytes = static_cast<std::uint8_t>(result_bytes);
+  std::size_t widest = std::max<std::size_t>(head.widest_bytes, result_bytes);
+  for (const DType each : inputs_) widest = std::max(widest, item_bytes(each));
+  for (const std::size_t each : registers.constant_bytes) widest = std::max(widest, each);
+  head.widest_bytes = static_cast<std::uint8_t>(widest);
 
   const std::size_t constants_bytes = registers.constants.size() * sizeof(Constant);
   const std::size_t instructions_bytes = instructions.size() * sizeof(Instruction);
@@ -189,10 +193,11 @@ ScratchLayout::ScratchLayout(const ProgramHead& head) noexcept {
   const auto aligned = [](std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
   const std::size_t registers = std::size_t{head.inputs} + head.constants + head.temporaries + 1;
   input_buffers = aligned(registers * sizeof(std::byte*));
-  constant_buffers = input_buffers + head.inputs * buffer_bytes(8);
-  temporaries = constant_buffers + head.constants * buffer_bytes(8);
+  pitch = buffer_bytes(head.widest_bytes);
+  constant_buffers = input_buffers + head.inputs * pitch;
+  temporaries = constant_buffers + head.constants * pitch;
   result_buffer = temporaries + head.temporaries * buffer_bytes(head.temporary_bytes);
-  total = result_buffer + buffer_bytes(8) + alignment - 1;
+  total = result_buffer + pitch + alignment - 1;
 }
 
 }  // namespace runrig::detail

@@ -25,7 +25,8 @@ class ProgramBuilder {
   /// The input as computed with: booleans 0 or 1, float16 as float32.
   [[nodiscard]] ValueId input(std::size_t index);
   /// `bits` of the lane in the lowest bytes of the number.
-  [[nodiscard]] ValueId constant(Lane lane, std::uint64_t bits);
+  [[nodiscard]] ValueId constant(Lane lane, std::uint64_t bits) { return constant(lane, ElementBits{{bits, 0}}); }
+  [[nodiscard]] ValueId constant(Lane lane, const ElementBits& bits);
   /// `lane` as in Instruction; `result` is that of the new value.
   ValueId emit(Op op, Lane lane, Lane result, std::span<const ValueId> arguments);
   ValueId emit(Op op, Lane lane, Lane result, std::initializer_list<ValueId> arguments) {
@@ -50,13 +51,13 @@ class ProgramBuilder {
     Lane result = Lane::u8;  // of the value itself
     std::uint32_t count = 0;
     std::array<ValueId, 3> arguments{};
-    std::uint64_t bits = 0;  // of a constant; the number of an input
+    ElementBits bits{};  // of a constant; the number of an input
   };
-  using Key = std::tuple<Kind, Op, Lane, Lane, std::array<ValueId, 3>, std::uint64_t>;
+  using Key = std::tuple<Kind, Op, Lane, Lane, std::array<ValueId, 3>, ElementBits>;
 
   ValueId add(const Value& value);
   [[nodiscard]] bool all_constant(std::span<const ValueId> arguments) const;
-  [[nodiscard]] std::uint64_t fold(const Value& value) const;
+  [[nodiscard]] ElementBits fold(const Value& value) const;
   void mark_needed(ValueId result);
   struct Registers;
   void assign_registers(ValueId result, Registers& registers) const;
@@ -72,8 +73,9 @@ class ProgramBuilder {
 /// Where things lie in the scratch memory of a run; the same for who sizes it and who uses it.
 struct ScratchLayout {
   explicit ScratchLayout(const ProgramHead& head) noexcept;
-  std::size_t pointers = 0;       // bytes from the aligned start: base address of each register
-  std::size_t input_buffers = 0;  // each buffer_bytes(8)
+  std::size_t pointers = 0;  // bytes from the aligned start: base address of each register
+  std::size_t pitch = 0;     // of the buffers of inputs and constants: buffer_bytes(head.widest_bytes)
+  std::size_t input_buffers = 0;
   std::size_t constant_buffers = 0;
   std::size_t temporaries = 0;  // each buffer_bytes(head.temporary_bytes)
   std::size_t result_buffer = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -11,16 +12,19 @@
 namespace runrig::detail {
 
 /// How elements lie in the registers of a program. Booleans are u8, 0 or 1; float16 is f32 that holds values of
-/// float16 only, since every operation of it is computed in float32 and rounded.
-enum class Lane : std::uint8_t { u8, i8, u16, i16, u32, i32, u64, i64, f32, f64 };
-inline constexpr std::size_t lane_count = 10;
+/// float16 only, since every operation of it is computed in float32 and rounded. c64 and c128 are pairs of f32 and f64:
+/// the real part, then the imaginary one.
+enum class Lane : std::uint8_t { u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, c64, c128 };
+inline constexpr std::size_t lane_count = 12;
+inline constexpr std::size_t real_lane_count = 10;
 [[nodiscard]] constexpr std::size_t lane_bytes(Lane lane) noexcept {
-  constexpr std::array<std::uint8_t, lane_count> sizes{1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+  constexpr std::array<std::uint8_t, lane_count> sizes{1, 1, 2, 2, 4, 4, 8, 8, 4, 8, 8, 16};
   return sizes[static_cast<std::size_t>(lane)];
 }
 [[nodiscard]] constexpr Lane lane_of(DType dtype) noexcept {
-  constexpr std::array<Lane, dtype_count> lanes{Lane::u8,  Lane::i8,  Lane::u8,  Lane::i16, Lane::u16, Lane::i32,
-                                                Lane::u32, Lane::i64, Lane::u64, Lane::f32, Lane::f32, Lane::f64};
+  constexpr std::array<Lane, dtype_count> lanes{Lane::u8,  Lane::i8,  Lane::u8,  Lane::i16, Lane::u16,
+                                                Lane::i32, Lane::u32, Lane::i64, Lane::u64, Lane::f32,
+                                                Lane::f32, Lane::f64, Lane::c64, Lane::c128};
   return lanes[static_cast<std::size_t>(dtype)];
 }
 
@@ -40,7 +44,9 @@ enum class Op : std::uint8_t {
   cast_u64,
   cast_i64,
   cast_f32,
-  cast_f64,   // from; lane: to. Floats are cut to integers, larger integers modulo what fits
+  cast_f64,
+  cast_c64,
+  cast_c128,  // from; lane: to. Floats are cut to integers, larger integers modulo what fits; none from complex to real
   round_odd,  // f64 to f32, so that rounding it again to float16 is as rounding once; lane f32
   truth,      // not zero; to u8, as all comparisons
   add,
@@ -78,6 +84,10 @@ enum class Op : std::uint8_t {
   isnan,
   isinf,
   isfinite,
+  real,
+  imaginary,     // of c64, c128; to f32, f64
+  conjugate,     // lane c64, c128
+  make_complex,  // of two f32, f64; to c64, c128
   floor,
   ceil,
   trunc,
@@ -125,9 +135,14 @@ struct Instruction {
 };
 static_assert(sizeof(Instruction) == 12 && std::is_trivially_copyable_v<Instruction>);
 
-/// A constant's bits, in the first bytes of `bits`.
+/// An element of any lane, in the first bytes.
+struct ElementBits {
+  std::array<std::uint64_t, 2> words{};
+  friend auto operator<=>(const ElementBits&, const ElementBits&) = default;
+};
+
 struct Constant {
-  std::uint64_t bits = 0;
+  ElementBits bits;
   std::uint64_t bytes = 0;
 };
 
@@ -141,7 +156,8 @@ struct ProgramHead {
   std::uint16_t instructions = 0;
   std::uint8_t temporary_bytes = 8;  // of an element of the widest temporary
   std::uint8_t result_bytes = 8;
-  std::uint16_t unused = 0;
+  std::uint8_t widest_bytes = 8;  // of an element of any input, constant or the result; 8 at least
+  std::uint8_t unused = 0;
 };
 static_assert(sizeof(ProgramHead) == 16 && std::is_trivially_copyable_v<ProgramHead>);
 

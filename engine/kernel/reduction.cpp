@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 
 #include "reduction_loops.hpp"
@@ -214,6 +215,7 @@ DType reduction_dtype(Reduction operation, DType elements) noexcept {
 
 Reducer::Reducer(Reduction operation, DType elements, NanPolicy nan)
     : operation_(operation), elements_(elements), skip_(nan == NanPolicy::skip && is_floating(elements)) {
+  if (is_complex(elements)) throw std::logic_error("Reducer: complex elements; reduce their parts");
   const auto step = static_cast<std::size_t>(step_of(operation, elements, skip_));
   planes_ = detail::reduction_planes[step];
   loop_ = detail::best_reduction_loops().loops[static_cast<std::size_t>(elements)][step];

@@ -51,7 +51,7 @@ inline constexpr std::size_t reduction_planes[reduction_step_count] = {1, 2, 2, 
 
 /// Null where a step is not for that dtype.
 struct ReductionTable {
-  ReductionLoop loops[dtype_count][reduction_step_count];
+  ReductionLoop loops[real_dtype_count][reduction_step_count];
 };
 
 [[nodiscard]] const ReductionTable& baseline_reduction_loops() noexcept;

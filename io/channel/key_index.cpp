@@ -85,7 +85,9 @@ Fingerprint hash_complex(std::complex<double> value) {
 
 /// NumPy's scalars are equal to Python's numbers.
 Fingerprint hash_scalar(const NdBuffer& value) {
-  if (const auto dtype = value.native_dtype()) {
+  const auto dtype = value.native_dtype();
+  if (dtype && is_complex(*dtype)) return hash_complex(complex_number(*dtype, value.bytes()));
+  if (dtype) {
     return visit_dtype(*dtype, [&]<class T>(std::type_identity<T>) {
       T element;
       std::memcpy(&element, value.bytes().data(), sizeof element);

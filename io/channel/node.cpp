@@ -1,5 +1,7 @@
 #include "node.hpp"
 
+#include <array>
+#include <cstring>
 #include <new>
 
 namespace runrig::pickle::detail {
@@ -85,6 +87,17 @@ void add_member(SetNode& set, const Fingerprint& key, Object member) {
     set.members.pop_back();
     throw;
   }
+}
+
+std::complex<double> complex_number(DType dtype, std::span<const std::byte> element) noexcept {
+  if (dtype == DType::complex64) {
+    std::array<float, 2> parts;
+    std::memcpy(parts.data(), element.data(), sizeof parts);
+    return {parts[0], parts[1]};
+  }
+  std::array<double, 2> parts;
+  std::memcpy(parts.data(), element.data(), sizeof parts);
+  return {parts[0], parts[1]};
 }
 
 }  // namespace runrig::pickle::detail

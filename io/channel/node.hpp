@@ -116,4 +116,7 @@ struct Access {
   }
 };
 
+/// The one element of a NumPy scalar of a complex type.
+[[nodiscard]] std::complex<double> complex_number(DType dtype, std::span<const std::byte> element) noexcept;
+
 }  // namespace runrig::pickle::detail

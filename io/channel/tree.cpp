@@ -17,6 +17,7 @@ Object plain(const Object& object) {
   const NdBuffer& array = object.as_array();
   const auto dtype = array.native_dtype();
   if (!dtype || array.bytes().size() != item_bytes(*dtype)) return object;
+  if (is_complex(*dtype)) return complex_number(*dtype, array.bytes());
   return visit_dtype(*dtype, [&]<class T>(std::type_identity<T>) -> Object {
     T value{};
     std::memcpy(&value, array.bytes().data(), sizeof value);

@@ -71,6 +71,17 @@ void append_number(std::string& out, const std::byte* at) {
   }
 }
 
+/// JSON has no complex numbers: an object with the names that their parts have in the file.
+void append_complex(std::string& out, DType dtype, const std::byte* at) {
+  visit_dtype(part_dtype(dtype), [&]<class T>(std::type_identity<T>) {
+    out += "{\"r\": ";
+    append_number<T>(out, at);
+    out += ", \"i\": ";
+    append_number<T>(out, at + sizeof(T));
+    out += '}';
+  });
+}
+
 std::size_t value_bytes(const AttributeInfo& info, std::size_t item_bytes, std::string_view name) {
   const auto bytes = info.shape.checked_bytes(item_bytes);
   if (!bytes || *bytes > max_value_bytes) {
@@ -89,6 +100,8 @@ void read_numbers(hid_t attribute, hid_t type, AttributeInfo& info, std::string_
   }
   std::size_t next = 0;
   append_nested(info.value, info.shape, 0, next, [&](std::string& out, std::size_t i) {
+    if (is_complex(info.type.dtype))
+      return append_complex(out, info.type.dtype, &values[i * item_bytes(info.type.dtype)]);
     visit_dtype(info.type.dtype,
                 [&]<class T>(std::type_identity<T>) { append_number<T>(out, &values[i * sizeof(T)]); });
   });

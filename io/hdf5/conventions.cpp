@@ -36,7 +36,9 @@ std::optional<Numbers> read_numbers(hid_t dataset, const char* attribute_name, s
   const StoredType stored = describe_type(type.get(), name);
   const Extents extents = describe_space(space.get(), name);
   const auto count = extents.shape.checked_elements();
-  if (!stored.numeric || extents.null_space || !count || *count == 0 || *count > most_values) return std::nullopt;
+  if (!stored.numeric || is_complex(stored.dtype) || extents.null_space || !count || *count == 0 ||
+      *count > most_values)
+    return std::nullopt;
   const ElementConversion conversion(type.get(), stored, name);
   std::vector<std::byte> bytes(*count * conversion.room_bytes());
   check(H5Aread(attribute.get(), type.get(), bytes.data()), attempt, name);
@@ -348,7 +350,7 @@ std::unique_ptr<Unpacking> make_unpacking(const Attributes& attributes, DatasetI
 }  // namespace
 
 std::unique_ptr<Unpacking> find_unpacking(hid_t dataset, const DatasetInfo& stored, std::string_view name) {
-  if (!stored.type.numeric || stored.type.dtype == DType::boolean) return nullptr;
+  if (!stored.type.numeric || stored.type.dtype == DType::boolean || is_complex(stored.type.dtype)) return nullptr;
   const Attributes attributes = read_attributes_of(dataset, stored, name);
   const DType result = attributes.unpacked();
   if (result == stored.type.dtype && !attributes.scales() && !attributes.masks()) return nullptr;

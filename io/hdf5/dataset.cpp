@@ -122,6 +122,15 @@ class Dataset::Impl {
     source_.dataset = open(access.get());
   }
 
+  void check_real() {
+    check_readable();
+    const DType dtype = source_.info.type.dtype;
+    if (!is_complex(dtype)) return;
+    throw FormatError(
+        "reduce", source_.name,
+        "its elements are " + std::string(dtype_name(dtype)) +
+            ", which have no order; make real ones of them first: runrig map 'abs(x)' (or real, imag, angle)");
+  }
   void check_readable() {
     const DatasetInfo& info = source_.info;
     if (!info.type.numeric) {
@@ -353,6 +362,7 @@ Dataset::~Dataset() = default;
 const DatasetInfo& Dataset::info() const noexcept { return impl_->info(); }
 const std::string& Dataset::name() const noexcept { return impl_->source().name; }
 void Dataset::check_readable() const { impl_->check_readable(); }
+void Dataset::check_real() const { impl_->check_real(); }
 bool Dataset::is_stored(const Box& box) const { return impl_->is_stored(box); }
 bool Dataset::all_fill() const { return impl_->all_fill(); }
 

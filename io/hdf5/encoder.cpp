@@ -28,7 +28,7 @@ std::optional<detail::Deflater> make_deflater(std::span<const FilterInfo> filter
 struct ChunkEncoder::State {
   std::vector<FilterInfo> filters;
   std::size_t item_bytes;
-  bool swap;
+  std::size_t swapped_bytes;
   std::optional<detail::Deflater> deflater;
   std::vector<std::byte> scratch[2];
 
@@ -60,11 +60,11 @@ struct ChunkEncoder::State {
   }
 };
 
-ChunkEncoder::ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_bytes, bool swap) {
+ChunkEncoder::ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_bytes, std::size_t swapped_bytes) {
   if (!is_native_pipeline(filters)) throw std::logic_error("ChunkEncoder does not know all of these filters");
   if (item_bytes == 0) throw std::logic_error("ChunkEncoder: items have bytes");
   auto deflater = make_deflater(filters);
-  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swap, std::move(deflater), {}});
+  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swapped_bytes, std::move(deflater), {}});
 }
 ChunkEncoder::ChunkEncoder(ChunkEncoder&&) noexcept = default;
 ChunkEncoder& ChunkEncoder::operator=(ChunkEncoder&&) noexcept = default;
@@ -75,9 +75,9 @@ std::size_t ChunkEncoder::bound(std::size_t chunk_bytes) const { return chunk_by
 ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
   State& state = *state_;
   Encoded result{chunk, 0};
-  if (state.swap && state.item_bytes > 1) {
+  if (state.swapped_bytes > 1) {
     const std::span<std::byte> swapped = state.other_scratch(chunk, chunk.size());
-    detail::swap_bytes(chunk, swapped, state.item_bytes);
+    detail::swap_bytes(chunk, swapped, state.swapped_bytes);
     result.bytes = swapped;
   }
   for (std::size_t i = 0; i < state.filters.size(); ++i) {

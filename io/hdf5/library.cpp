@@ -66,6 +66,8 @@ hid_t native_type(DType dtype) {
       return H5T_NATIVE_FLOAT;
     case DType::float16:
     case DType::float64:
+    case DType::complex64:
+    case DType::complex128:
       break;
   }
   return H5T_NATIVE_DOUBLE;
@@ -121,7 +123,21 @@ void fail(std::string_view attempted, std::string_view name) {
   throw FormatError(attempted, name, reason);
 }
 
+namespace {
+
+/// h5py's form of complex numbers.
+Id complex_type(const Id& part) {
+  const std::size_t bytes = H5Tget_size(part.get());
+  Id type = checked(H5Tcreate(H5T_COMPOUND, 2 * bytes), "make a type for", "complex numbers");
+  check(H5Tinsert(type.get(), "r", 0, part.get()), "make a type for", "complex numbers");
+  check(H5Tinsert(type.get(), "i", bytes, part.get()), "make a type for", "complex numbers");
+  return type;
+}
+
+}  // namespace
+
 Id memory_type(DType dtype) {
+  if (is_complex(dtype)) return complex_type(memory_type(part_dtype(dtype)));
   return dtype == DType::float16 ? half_type() : checked(H5Tcopy(native_type(dtype)), "make a type for", "elements");
 }
 
@@ -134,6 +150,7 @@ Id file_type(DType dtype, bool big_endian) {
     check(H5Tenum_insert(type.get(), "TRUE", &yes), "make a type for", "booleans");
     return type;
   }
+  if (is_complex(dtype)) return complex_type(file_type(part_dtype(dtype), big_endian));
   Id type = memory_type(dtype);
   if (item_bytes(dtype) > 1) {
     check(H5Tset_order(type.get(), big_endian ? H5T_ORDER_BE : H5T_ORDER_LE), "make a type for", "elements");

@@ -81,7 +81,8 @@ using Coordinates = std::array<hsize_t, max_rank>;
 
 /// The library's type for elements in memory; for booleans a byte.
 [[nodiscard]] Id memory_type(DType dtype);
-/// The stored form of our own outputs: `memory_type` in either byte order, booleans as h5py's enum.
+/// The stored form of our own outputs: `memory_type` in either byte order, booleans as h5py's enum, complex numbers as
+/// its compound.
 [[nodiscard]] Id file_type(DType dtype, bool big_endian);
 
 }  // namespace runrig::hdf5::detail

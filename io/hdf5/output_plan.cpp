@@ -27,7 +27,8 @@ std::string reason_to_drop(const FilterInfo& filter, const DatasetInfo& source, 
     case H5Z_FILTER_SCALEOFFSET: {
       // Parameters: kind of scale (2: integers), bits to keep (0: as many as needed).
       const bool lossless = filter.parameters.size() >= 2 && filter.parameters[0] == 2 && filter.parameters[1] == 0;
-      return lossless && !is_floating(dtype) && dtype != DType::boolean ? "" : "would lose digits";
+      return lossless && !is_floating(dtype) && !is_complex(dtype) && dtype != DType::boolean ? ""
+                                                                                              : "would lose digits";
     }
     default:
       return is_native_pipeline(std::span(&filter, 1)) ? "" : "is not known to keep every digit";

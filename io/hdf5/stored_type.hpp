@@ -32,7 +32,8 @@ class ElementConversion {
   DType dtype_ = DType::float64;
   bool direct_ = true;
   bool swapped_ = false;
-  std::size_t stored_bytes_ = 0;
+  std::size_t parts_ = 1;       // of an element: a complex one is two floats
+  std::size_t part_bytes_ = 0;  // stored
   std::size_t room_bytes_ = 0;
   Id stored_type_;  // not direct: what the library converts from (an enum's integers) and to
   Id memory_type_;

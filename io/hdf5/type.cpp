@@ -124,6 +124,31 @@ void describe_enum(hid_t type, StoredType& stored, std::string_view name) {
   }
 }
 
+/// h5py's complex numbers: a compound of two floats of one type, "r" and "i", behind each other. False for others.
+bool describe_complex(hid_t type, StoredType& stored, std::string_view name) {
+  if (H5Tget_nmembers(type) != 2) return false;
+  const LibraryText real(H5Tget_member_name(type, 0));
+  const LibraryText imaginary(H5Tget_member_name(type, 1));
+  if (!real || !imaginary || std::string_view(real.get()) != "r" || std::string_view(imaginary.get()) != "i")
+    return false;
+  if (H5Tget_member_class(type, 0) != H5T_FLOAT || H5Tget_member_class(type, 1) != H5T_FLOAT) return false;
+  const Id part = checked(H5Tget_member_type(type, 0), "read the type of", name);
+  const Id other = checked(H5Tget_member_type(type, 1), "read the type of", name);
+  const std::size_t bytes = H5Tget_size(part.get());
+  if (check(H5Tequal(part.get(), other.get()), "read the type of", name) == 0) return false;
+  if (H5Tget_member_offset(type, 0) != 0 || H5Tget_member_offset(type, 1) != bytes || stored.item_bytes != 2 * bytes) {
+    return false;
+  }
+  const StoredType of_part = describe_type(part.get(), name);
+  stored.numeric = true;
+  stored.big_endian = of_part.big_endian;
+  // float16 becomes float32: there is no complex number of the former.
+  stored.dtype = of_part.dtype == DType::float64 ? DType::complex128 : DType::complex64;
+  stored.direct = of_part.direct && of_part.dtype == part_dtype(stored.dtype);
+  stored.numpy = order_mark(2, stored.big_endian) + "c" + std::to_string(item_bytes(stored.dtype));
+  return true;
+}
+
 void describe_other(hid_t type, H5T_class_t type_class, StoredType& stored) {
   stored.numpy = "|V" + std::to_string(stored.item_bytes);
   switch (type_class) {
@@ -180,6 +205,9 @@ StoredType describe_type(hid_t type, std::string_view name) {
     case H5T_ENUM:
       describe_enum(type, stored, name);
       break;
+    case H5T_COMPOUND:
+      if (!describe_complex(type, stored, name)) describe_other(type, type_class, stored);
+      break;
     default:
       describe_other(type, type_class, stored);
       break;
@@ -199,9 +227,15 @@ ElementConversion::ElementConversion(hid_t type, const StoredType& stored, std::
     : dtype_(stored.dtype),
       direct_(stored.direct),
       swapped_(stored.swapped),
-      stored_bytes_(stored.item_bytes),
+      parts_(is_complex(stored.dtype) ? 2 : 1),
+      part_bytes_(stored.item_bytes / parts_),
       room_bytes_(std::max(stored.item_bytes, item_bytes(stored.dtype))) {
   if (direct_) return;
+  if (parts_ == 2) {
+    stored_type_ = checked(H5Tget_member_type(type, 0), "read the type of", name);
+    memory_type_ = memory_type(part_dtype(dtype_));
+    return;
+  }
   // The library turns an enum into an integer of its own range only by its members' names: use the integers below.
   stored_type_ = checked(H5Tget_class(type) == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type), "read the type of", name);
   memory_type_ = memory_type(dtype_ == DType::boolean ? DType::int64 : dtype_);
@@ -211,12 +245,12 @@ ElementConversion::ElementConversion(hid_t type, const StoredType& stored, std::
 void ElementConversion::convert(std::byte* elements, std::size_t count) const {
   if (count == 0) return;
   if (direct_) {
-    if (swapped_) swap_bytes({elements, count * stored_bytes_}, stored_bytes_);
+    if (swapped_) swap_bytes({elements, count * parts_ * part_bytes_}, part_bytes_);
     if (dtype_ == DType::boolean) normalise_booleans({elements, count});
     return;
   }
   // H5Tconvert has one hid_t default for "no transfer properties"; bits outside the precision need no background.
-  check(H5Tconvert(stored_type_.get(), memory_type_.get(), count, elements, nullptr, H5P_DEFAULT), "convert",
+  check(H5Tconvert(stored_type_.get(), memory_type_.get(), count * parts_, elements, nullptr, H5P_DEFAULT), "convert",
         "elements");
   if (dtype_ != DType::boolean) return;
   for (std::size_t i = 0; i < count; ++i) {

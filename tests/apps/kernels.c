@@ -8,7 +8,7 @@
 
 /* Elements as they are, of every type, and what the block is: two outputs of two types. */
 RUNRIG_KERNEL(copy_and_place, "any -> any uint64") {
-  static const size_t item_bytes[] = {0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 4, 8};
+  static const size_t item_bytes[] = {0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 4, 8, 8, 16};
   const runrig_input* in = &block->inputs[0];
   if (in->dtype != block->outputs[0].dtype)
     return runrig_fail(block, "types %d and %d", in->dtype, block->outputs[0].dtype);

@@ -106,7 +106,7 @@ Column evaluate_slice(std::string_view text, const Columns& columns, std::size_t
 
 Columns random_inputs(std::mt19937_64& random, std::size_t elements) {
   Columns columns;
-  for (std::size_t i = 1; i < dtype_count; ++i) {
+  for (std::size_t i = 1; i < real_dtype_count; ++i) {
     const auto dtype = static_cast<DType>(i);
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       if constexpr (!std::is_same_v<T, bool>) {

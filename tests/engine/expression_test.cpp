@@ -247,11 +247,11 @@ INSTANTIATE_TEST_SUITE_P(
         SyntaxCase{"a if b", 3, "where(condition"}, SyntaxCase{"a ? b : c", 3, "where(condition"},
         SyntaxCase{"x[0]", 2, "selected where the dataset is named"}, SyntaxCase{"1.2.3", 1, "'1.2.3' is not a number"},
         SyntaxCase{"x + 12abc", 5, "'12abc' is not a number"}, SyntaxCase{"0x", 1, "is not a number"},
-        SyntaxCase{"012", 1, "leading zero"}, SyntaxCase{"1e", 1, "is not a number"}, SyntaxCase{"2j", 1, "complex"},
-        SyntaxCase{"1__0", 1, "is not a number"}, SyntaxCase{"x <> 2", 3, "write !="},
-        SyntaxCase{"x @ y", 3, "found '@'"}, SyntaxCase{"x\n+\x01", 4, "found '\\x01'"},
-        SyntaxCase{"sqrt(,)", 6, "expected a value"}, SyntaxCase{"sqrt(1,)", 8, "expected a value, found ')'"},
-        SyntaxCase{"x + \xff", 5, "not UTF-8"},
+        SyntaxCase{"012", 1, "leading zero"}, SyntaxCase{"1e", 1, "is not a number"},
+        SyntaxCase{"2jj", 1, "is not a number"}, SyntaxCase{"1__0", 1, "is not a number"},
+        SyntaxCase{"x <> 2", 3, "write !="}, SyntaxCase{"x @ y", 3, "found '@'"},
+        SyntaxCase{"x\n+\x01", 4, "found '\\x01'"}, SyntaxCase{"sqrt(,)", 6, "expected a value"},
+        SyntaxCase{"sqrt(1,)", 8, "expected a value, found ')'"}, SyntaxCase{"x + \xff", 5, "not UTF-8"},
         SyntaxCase{"99999999999999999999999999999999999999999", 1, "beyond 128 bits"},
         SyntaxCase{"()", 2, "expected a value"}));
 

@@ -115,7 +115,7 @@ TEST(ReductionTest, EveryLevelOfInstructionsHasTheSameBits) {
     tables.push_back(&detail::reduction_loops_of_level(static_cast<detail::Level>(level)));
   }
   if (tables.size() == 1) GTEST_SKIP() << "this machine has one level";
-  for (std::size_t dtype = 0; dtype < dtype_count; ++dtype) {
+  for (std::size_t dtype = 0; dtype < real_dtype_count; ++dtype) {
     const auto elements = some_elements(static_cast<DType>(dtype), 17 * 37);
     for (std::size_t step = 0; step < detail::reduction_step_count; ++step) {
       std::vector<std::vector<std::byte>> found;

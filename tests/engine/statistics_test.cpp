@@ -232,7 +232,7 @@ TEST(StatisticsNumPy, AgreesForAllTypes) {
   const test::TemporaryDirectory folder;
   std::vector<std::string> command{python, "-c", program, folder.path().string()};
   std::vector<Statistics> ours;
-  for (std::size_t i = 0; i < dtype_count; ++i) {
+  for (std::size_t i = 0; i < real_dtype_count; ++i) {
     const auto dtype = static_cast<DType>(i);
     for (const std::size_t elements :
          {std::size_t{1}, std::size_t{17}, std::size_t{3 * statistics_block_elements + 1234}}) {

@@ -19,6 +19,10 @@ def sample(dtype):
         values = rng.normal(size=shape)
         values[0, 0, :4] = [np.nan, np.inf, -np.inf, -0.0]
         return values.astype(dtype)
+    if dtype.kind == "c":
+        values = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        values[0, 0, :4] = [complex(np.nan, 1), complex(-0.0, np.inf), -1j, complex(2, -0.0)]
+        return values.astype(dtype)
     info = np.iinfo(dtype)
     values = rng.integers(info.min, info.max, size=shape, dtype=dtype.newbyteorder("="), endpoint=True)
     values[0, 0, :2] = [info.min, info.max]
@@ -55,7 +59,7 @@ kinds = ["contiguous", "compact", "chunked", "deflate", "shuffle", "shuffle+defl
          "shuffle+lzf+fletcher32", "fletcher32+deflate", "deflate+shuffle", "shuffle+deflate+fletcher32",
          "fletcher32+shuffle+deflate", "szip", "nbit"]
 types = [np.dtype(order + code) for code, order in
-         itertools.product(["i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"], "<>")]
+         itertools.product(["i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"], "<>")]
 types += [np.dtype(code) for code in ["i1", "u1", "bool"]]
 
 with h5py.File(f"{folder}/types.h5", "w") as f, open(f"{folder}/manifest", "w") as out:
@@ -63,7 +67,7 @@ with h5py.File(f"{folder}/types.h5", "w") as f, open(f"{folder}/manifest", "w") 
         name = "/" + dtype.str.replace("<", "le").replace(">", "be").replace("|", "") + "/" + kind
         values = sample(dtype)
         f.require_group(name.rsplit("/", 1)[0])
-        if kind == "szip" and (dtype.itemsize == 8 or dtype.str in ("<f2", ">f2")):
+        if kind == "szip" and (dtype.itemsize >= 8 or dtype.str in ("<f2", ">f2")):
             continue
         d = h5d.create(f.id, name.encode(), h5t.py_create(dtype, logical=True), h5s.create_simple(shape),
                        properties(kind))
@@ -116,6 +120,18 @@ with h5py.File(f"{folder}/types.h5", "w") as f, open(f"{folder}/manifest", "w") 
     raw = np.array([1.5, -2.25, 1e300, np.pi], np.longdouble)
     f.create_dataset("/longdouble", data=raw)
     emit(out, "types.h5", "/longdouble", raw.astype("f8"))
+    # Complex numbers of parts that are wider or narrower than ours.
+    def pair(part):
+        t = h5t.create(h5t.COMPOUND, 2 * part.get_size())
+        t.insert(b"r", 0, part)
+        t.insert(b"i", part.get_size(), part)
+        return t
+
+    raw = np.array([1.5, -2.25, 0, 65504], ">f2")
+    odd("/complex_half", pair(h5t.py_create(np.dtype(">f2"))), raw.tobytes(), raw.astype("f4").view("c8"))
+    raw = np.array([1.5, -2.25, 1e300, np.pi], np.longdouble)
+    odd("/complex_longdouble", pair(h5t.NATIVE_LDOUBLE), raw.tobytes(), raw.astype("f8").view("c16"))
+
     t = h5t.enum_create(h5t.STD_I16BE)
     t.enum_insert(b"FALSE", 0)
     t.enum_insert(b"TRUE", 1)

@@ -15,6 +15,7 @@
 
 #include "manifest.hpp"
 #include "runrig/hdf5/codec.hpp"
+#include "runrig/shm/complex.hpp"
 #include "runrig/sync/unique_fd.hpp"
 #include "support.hpp"
 
@@ -27,16 +28,19 @@ class OutputTest : public ::testing::Test {
  protected:
   std::string path(std::string_view name = "out.h5") const { return (folder_ / name).string(); }
 
-  /// 7 x 11 elements 0 to 76; booleans where the number is 1 modulo 3.
+  /// 7 x 11 elements 0 to 76; booleans where the number is 1 modulo 3, complex ones with -2 times the number as
+  /// imaginary part.
   static std::vector<std::byte> counted(DType dtype) {
     std::vector<std::byte> values(77 * item_bytes(dtype));
-    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    visit_any_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       for (std::size_t i = 0; i < 77; ++i) {
         T value{};
         if constexpr (std::is_same_v<T, bool>) {
           value = i % 3 == 1;
         } else if constexpr (std::is_same_v<T, half>) {
           value = half(static_cast<float>(i));
+        } else if constexpr (is_complex(dtype_of<T>)) {
+          value = {static_cast<float>(i), -2 * static_cast<float>(i)};
         } else {
           value = static_cast<T>(i);
         }
@@ -49,7 +53,7 @@ class OutputTest : public ::testing::Test {
   /// Writes counted() chunk by chunk, encoded here.
   static void write_chunks(OutputFile& out, const std::string& name, const OutputSpec& spec) {
     const std::size_t item = item_bytes(spec.dtype);
-    ChunkEncoder encoder(spec.filters, item, spec.big_endian);
+    ChunkEncoder encoder(spec.filters, item, swapped_bytes(spec));
     const std::vector<std::byte> values = counted(spec.dtype);
     const std::vector<std::byte> fill(item);
     std::vector<std::byte> chunk(spec.chunk.elements() * item);

@@ -1,4 +1,4 @@
-#include "runrig/shm/dtype.hpp"
+#include "runrig/shm/complex.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,11 +16,25 @@ TEST(DTypeTest, NamesAndCodesAreNumPysAndParseBack) {
     const auto dtype = static_cast<DType>(i);
     EXPECT_EQ(parse_dtype(dtype_name(dtype)), dtype);
     EXPECT_EQ(parse_dtype(dtype_string(dtype)), dtype);
-    EXPECT_EQ(visit_dtype(dtype, [](auto type) { return sizeof(typename decltype(type)::type); }), item_bytes(dtype));
+    EXPECT_EQ(visit_any_dtype(dtype, [](auto type) { return sizeof(typename decltype(type)::type); }),
+              item_bytes(dtype));
   }
   EXPECT_EQ(parse_dtype(">f4"), std::nullopt) << "the other byte order";
-  EXPECT_EQ(parse_dtype("<c8"), std::nullopt);
+  EXPECT_EQ(parse_dtype("<c32"), std::nullopt);
   EXPECT_EQ(parse_dtype(""), std::nullopt);
+}
+
+TEST(DTypeTest, ComplexNumbersAreTwoRealOnes) {
+  static_assert(dtype_of<std::complex<float>> == DType::complex64 &&
+                dtype_of<std::complex<double>> == DType::complex128);
+  for (std::size_t i = 0; i < dtype_count; ++i) {
+    const auto dtype = static_cast<DType>(i);
+    EXPECT_EQ(is_complex(dtype), i >= real_dtype_count);
+    EXPECT_FALSE(is_complex(part_dtype(dtype)));
+    EXPECT_EQ(item_bytes(dtype), (is_complex(dtype) ? 2 : 1) * item_bytes(part_dtype(dtype)));
+  }
+  EXPECT_FALSE(is_floating(DType::complex64));
+  EXPECT_THROW(visit_dtype(DType::complex128, [](auto) {}), std::logic_error);
 }
 
 TEST(HalfTest, AllValuesSurviveTheWayThroughFloat) {

@@ -16,8 +16,9 @@
  *     runrig map --kernel ./libspeed.so:speed month-1.h5 -i u=/wind/u -i v=/wind/v -o speed.h5
  *
  * The text says what the kernel takes and makes, by NumPy's names: bool int8 uint8 int16 uint16 int32 uint32 int64
- * uint64 float16 float32 float64, with spaces or commas between them. Inputs of other types are converted before
- * (floats are not made integers, nor numbers booleans: that is an error). `any` takes an input as it is, and makes an
+ * uint64 float16 float32 float64 complex64 complex128, with spaces or commas between them. Inputs of other types are
+ * converted before (floats are not made integers, nor numbers booleans, nor real numbers complex or the reverse: that
+ * is an error). `any` takes an input as it is, and makes an
  * output of the type that NumPy finds for all inputs together, or of --dtype; then the kernel looks at `dtype`.
  *
  * What a kernel may rely on: inputs are packed arrays of block->count elements in C order, in the machine's byte order,
@@ -43,7 +44,8 @@
 /* Of what is below. A library built for another version is refused when it is loaded. */
 #define RUNRIG_KERNEL_ABI 1
 
-/* Types of elements. float16 is IEEE binary16 in a uint16_t; bool is one byte, 0 or 1. */
+/* Types of elements. float16 is IEEE binary16 in a uint16_t; bool is one byte, 0 or 1; complex ones are two floats or
+ * doubles, as C's float _Complex and double _Complex. */
 enum {
   RUNRIG_BOOL = 1,
   RUNRIG_INT8 = 2,
@@ -56,7 +58,9 @@ enum {
   RUNRIG_UINT64 = 9,
   RUNRIG_FLOAT16 = 10,
   RUNRIG_FLOAT32 = 11,
-  RUNRIG_FLOAT64 = 12
+  RUNRIG_FLOAT64 = 12,
+  RUNRIG_COMPLEX64 = 13,
+  RUNRIG_COMPLEX128 = 14
 };
 
 typedef struct runrig_input {

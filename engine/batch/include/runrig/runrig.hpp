@@ -24,6 +24,7 @@
 #include "runrig/engine/statistics.hpp"
 #include "runrig/engine/thread_pool.hpp"
 #include "runrig/engine/threads.hpp"
+#include "runrig/shm/complex.hpp"
 #include "runrig/shm/heap.hpp"
 #include "runrig/shm/manager.hpp"
 #include "runrig/shm/nd_array.hpp"

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runrig/engine/reduction.hpp"
@@ -116,22 +117,23 @@ struct InnerReduction;
 /// Names: variables, the constants pi, e, nan, inf, True, False, and the functions
 ///     abs sqrt cbrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh
 ///     arcsinh arccosh arctanh hypot floor ceil trunc rint round sign minimum maximum fmin fmax clip where isnan isinf
-///     isfinite signbit floor_divide fmod copysign deg2rad rad2deg ones_like
-/// the casts bool int8 ... uint64 float16 float32 float64 (floats are cut to integers; what does not fit wraps),
-/// with NumPy's further names absolute, fabs, power, and so on as function_names() lists them; "np." before a name is
-/// allowed.
+///     isfinite signbit floor_divide fmod copysign deg2rad rad2deg ones_like real imag conj angle complex
+/// the casts bool int8 ... uint64 float16 float32 float64 complex64 complex128 (floats are cut to integers; what does
+/// not fit wraps; no complex number becomes a real one), with NumPy's further names absolute, fabs, power, and so on as
+/// function_names() lists them; "np." before a name is allowed.
 ///
 /// Reductions: sum prod mean var std min max argmin argmax any all, and count (of what is not NaN), of any expression;
 /// nansum nanmean and so on leave NaNs out. Over the whole array or, after a comma, axis=1, axis=-1 or axis=(0, 1),
 /// with keepdims=True as in NumPy: (x - mean(x)) / std(x), x - mean(x, axis=0). They are computed before the rest; see
-/// reductions().
+/// reductions(). Of complex numbers there are sum, mean, var, std, count, any and all.
 ///
 /// Types follow NEP 50: a literal adapts to the type of the array it meets (x + 1 keeps int8, x + 1.5 makes int8
 /// float64), and one that does not fit it is an error; arithmetic of literals alone is Python's; a function of
 /// literals alone gives int64, float64 or bool, which do not adapt. Integers wrap; dividing integers by zero with //
 /// or % gives 0; / of integers gives float64. Comparisons of int64 with uint64 are exact. float16 is computed in
 /// float32 and rounded after each operation. Transcendental functions are within 2 units in the last place,
-/// everything else is exactly NumPy's.
+/// everything else is exactly NumPy's. 2j is an imaginary number, complex(x, y) is x + y*1j; complex numbers are
+/// computed as NumPy does it, each part rounded after each step, with the C library's functions.
 class Expression {
  public:
   /// Limits for what comes from outside; more is an ExpressionError.
@@ -151,6 +153,11 @@ class Expression {
   /// The reductions that have to be computed first, each of an expression of its own (which may have reductions
   /// itself); their values are inputs of the program behind those of variables(). Empty for an elementwise expression.
   [[nodiscard]] std::vector<InnerReduction> reductions() const;
+  /// The same expression, for variables of these types, in which every reduction is one of real numbers: those of
+  /// complex numbers are made of reductions of their parts (their sum is the sum of the real parts and that of the
+  /// imaginary ones). To be asked for reductions() and bound in place of this one. Throws ExpressionError where there
+  /// is none, such as the largest of complex numbers.
+  [[nodiscard]] Expression with_real_reductions(std::span<const DType> types) const;
   /// Whether the program reads this one of variables(); if not, only reductions do, and its operand may be anything.
   [[nodiscard]] bool reads_variable(std::size_t index) const;
   /// Whether it is a variable and nothing else.
@@ -165,6 +172,8 @@ class Expression {
   [[nodiscard]] static std::vector<std::string_view> function_names();
 
  private:
+  [[nodiscard]] std::pair<Expression, DType> with_real_reductions_and_type(std::span<const DType> types) const;
+
   std::shared_ptr<const detail::ExpressionTree> tree_;
 };
 

@@ -295,7 +295,7 @@ template <detail::AnyExecutor Executor, class Array, class Result, class Op = st
 /// The type in which elements are summed: double for floating types; 64-bit integers, wrapping, for the others, as
 /// NumPy does (bool counts).
 template <Element T>
-using SumOf = std::conditional_t<
+requires(!is_complex(dtype_of<T>)) using SumOf = std::conditional_t<
     is_floating(dtype_of<T>), double,
     std::conditional_t<is_signed(dtype_of<T>) || dtype_of<T> == DType::boolean, std::int64_t, std::uint64_t>>;
 

@@ -78,7 +78,8 @@ inline constexpr std::size_t reduction_lanes = 16;
 /// work at once.
 class Reducer {
  public:
-  /// Throws Error as kernel_level() does.
+  /// Throws Error as kernel_level() does, and std::logic_error for complex elements (see
+  /// Expression::with_real_reductions()).
   Reducer(Reduction operation, DType elements, NanPolicy nan);
 
   [[nodiscard]] Reduction operation() const noexcept { return operation_; }

@@ -35,17 +35,29 @@ enum class DType : std::uint8_t {
   float16,
   float32,
   float64,
+  complex64,   ///< two float32: the real part, then the imaginary one, as in C, C++ and NumPy
+  complex128,  ///< two float64
 };
-inline constexpr std::size_t dtype_count = 12;
+inline constexpr std::size_t dtype_count = 14;
+/// The real ones come first: what is ordered, rounded or summed exactly is of these.
+inline constexpr std::size_t real_dtype_count = 12;
 
 [[nodiscard]] constexpr std::size_t item_bytes(DType dtype) noexcept {
-  constexpr std::array<std::uint8_t, dtype_count> sizes{1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 4, 8};
+  constexpr std::array<std::uint8_t, dtype_count> sizes{1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 4, 8, 8, 16};
   return sizes[static_cast<std::size_t>(dtype)];
 }
-[[nodiscard]] constexpr bool is_floating(DType dtype) noexcept { return dtype >= DType::float16; }
+/// float16, float32 and float64.
+[[nodiscard]] constexpr bool is_floating(DType dtype) noexcept {
+  return dtype >= DType::float16 && dtype <= DType::float64;
+}
+[[nodiscard]] constexpr bool is_complex(DType dtype) noexcept { return dtype >= DType::complex64; }
+/// The type of the numbers that an element consists of: float32 for complex64, float64 for complex128, else itself.
+[[nodiscard]] constexpr DType part_dtype(DType dtype) noexcept {
+  return dtype == DType::complex64 ? DType::float32 : dtype == DType::complex128 ? DType::float64 : dtype;
+}
 [[nodiscard]] constexpr bool is_signed(DType dtype) noexcept {
-  return is_floating(dtype) || dtype == DType::int8 || dtype == DType::int16 || dtype == DType::int32 ||
-         dtype == DType::int64;
+  return is_floating(dtype) || is_complex(dtype) || dtype == DType::int8 || dtype == DType::int16 ||
+         dtype == DType::int32 || dtype == DType::int64;
 }
 /// NumPy's name: "bool", "int8", ..., "float64".
 [[nodiscard]] std::string_view dtype_name(DType dtype) noexcept;
@@ -82,9 +94,10 @@ template <>
 struct DTypeOf<float> : std::integral_constant<DType, DType::float32> {};
 template <>
 struct DTypeOf<double> : std::integral_constant<DType, DType::float64> {};
+[[noreturn]] void refuse_complex();
 }  // namespace detail
 
-/// The DType of a C++ element type.
+/// The DType of a C++ element type; of std::complex<float> and std::complex<double> with "runrig/shm/complex.hpp".
 template <class T>
 inline constexpr DType dtype_of = detail::DTypeOf<std::remove_cv_t<T>>::value;
 
@@ -94,7 +107,8 @@ concept Element = requires {
   detail::DTypeOf<std::remove_cv_t<T>>::value;
 };
 
-/// Calls `visitor(std::type_identity<T>{})` with the C++ type of `dtype` and returns what it returns.
+/// Calls `visitor(std::type_identity<T>{})` with the C++ type of `dtype` and returns what it returns. For real types:
+/// throws std::logic_error for complex ones (visit_any_dtype() in "runrig/shm/complex.hpp" takes them, too).
 template <class Visitor>
 decltype(auto) visit_dtype(DType dtype, Visitor&& visitor) {
   switch (dtype) {
@@ -121,9 +135,12 @@ decltype(auto) visit_dtype(DType dtype, Visitor&& visitor) {
     case DType::float32:
       return visitor(std::type_identity<float>{});
     case DType::float64:
+      return visitor(std::type_identity<double>{});
+    case DType::complex64:
+    case DType::complex128:
       break;
   }
-  return visitor(std::type_identity<double>{});
+  detail::refuse_complex();
 }
 
 }  // namespace runrig

@@ -36,7 +36,7 @@ class NdBuffer {
            std::shared_ptr<const void> owner);
 
   [[nodiscard]] const std::string& dtype() const noexcept { return dtype_; }
-  /// Our DType; none for complex and extended types and for those in the other byte order.
+  /// Our DType; none for extended types and for those in the other byte order.
   [[nodiscard]] std::optional<DType> native_dtype() const noexcept { return parse_dtype(dtype_); }
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
   [[nodiscard]] Order order() const noexcept { return order_; }

@@ -50,9 +50,10 @@ class ChunkDecoder {
 /// Encodes chunks of one dataset.
 class ChunkEncoder {
  public:
-  /// `item_bytes` is the stored element's size; with `swap` the bytes of each element are reversed first. Throws
-  /// std::logic_error unless is_native_pipeline(filters).
-  ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_bytes, bool swap = false);
+  /// `item_bytes` is the stored element's size. Unless `swapped_bytes` is 0, the bytes of each number of so many are
+  /// reversed first: of an element, or of its parts where it is complex. Throws std::logic_error unless
+  /// is_native_pipeline(filters).
+  ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_bytes, std::size_t swapped_bytes = 0);
   ChunkEncoder(ChunkEncoder&&) noexcept;
   ChunkEncoder& operator=(ChunkEncoder&&) noexcept;
   ~ChunkEncoder();

@@ -15,7 +15,7 @@ namespace runrig::hdf5 {
 
 /// What a dataset to be written is.
 struct OutputSpec {
-  DType dtype = DType::float64;  ///< boolean becomes h5py's enum of FALSE and TRUE
+  DType dtype = DType::float64;  ///< boolean becomes h5py's enum of FALSE and TRUE, complex numbers its compound
   bool big_endian = false;       ///< stored most significant byte first
   Shape shape{};
   Shape maxshape{};  ///< no axes: as shape
@@ -30,6 +30,12 @@ struct OutputSpec {
   /// Attributes of its source that would lie of it, besides those that copy_attributes() leaves out by itself.
   std::vector<std::string> dropped_attributes{};
 };
+
+/// What a ChunkEncoder of it is told: the bytes of the numbers that are stored the other way round than the machine has
+/// them, 0 for none.
+[[nodiscard]] inline std::size_t swapped_bytes(const OutputSpec& spec) noexcept {
+  return spec.big_endian ? item_bytes(part_dtype(spec.dtype)) : 0;
+}
 
 /// How a dataset is to be stored where that is not to be as its source is.
 struct StorageOptions {

@@ -10,7 +10,8 @@ namespace runrig::hdf5 {
 /// What the elements of a dataset or attribute are: as stored, as NumPy (h5py) sees them, and as we hold them.
 struct StoredType {
   /// Whether we can read the elements: integers, floats, bitfields (as unsigned integers) and enums (as their
-  /// integers; h5py's enum of FALSE and TRUE as booleans). All fields but the last three are only set if so.
+  /// integers; h5py's enum of FALSE and TRUE as booleans), and h5py's complex numbers (a compound of two floats "r" and
+  /// "i"). All fields but the last three are only set if so.
   bool numeric = false;
   /// In memory, in the machine's byte order. Where none of ours has the stored layout (24-bit integers, 80-bit
   /// floats, bfloat16), the nearest that holds it, else float64.
