@@ -37,6 +37,12 @@ class BoundExpression {
   /// The first of `variables` that has the result's shape and is read by the program, or else by a reduction: what the
   /// result is like.
   [[nodiscard]] std::optional<std::size_t> like() const noexcept { return like_; }
+  /// Memory of the reductions' results, which lives as long as this.
+  [[nodiscard]] std::size_t held_bytes() const noexcept {
+    std::size_t bytes = 0;
+    for (const ArenaBlock& each : results_) bytes += each.size_bytes();
+    return bytes;
+  }
 
  private:
   void take_variables(const Expression& expression, std::span<const FileVariable* const> variables);

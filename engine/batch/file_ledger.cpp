@@ -61,7 +61,7 @@ void FileLedger::run(const std::function<void()>& body) {
   state_.show_progress(true);
 }
 
-void FileLedger::file(std::size_t file, double seconds, const std::function<void(FileOutcome&)>& body) {
+void FileLedger::file(std::size_t file, const Spent& before, const std::function<void(FileOutcome&)>& body) {
   FileOutcome outcome = begin(file);
   const auto start = Clock::now();
   const std::size_t failed_before = failures_.size();
@@ -81,8 +81,8 @@ void FileLedger::file(std::size_t file, double seconds, const std::function<void
   outcome.status = outcome.errors.empty() ? FileStatus::done : FileStatus::failed;
   if (state_.dry_run != nullptr && outcome.status == FileStatus::failed) state_.dry_run->drop();
   if (outcome.status == FileStatus::done && !outcome.output.empty()) outcome.output_bytes = size_of(outcome.output);
-  outcome.array_bytes = state_.progress.bytes - bytes_before;
-  outcome.seconds = seconds + std::chrono::duration<double>(Clock::now() - start).count();
+  outcome.array_bytes = before.bytes + state_.progress.bytes - bytes_before;
+  outcome.seconds = before.seconds + std::chrono::duration<double>(Clock::now() - start).count();
   ++state_.progress.files_done;
   settle(file, std::move(outcome));
   state_.show_progress();

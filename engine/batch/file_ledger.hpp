@@ -16,9 +16,13 @@ class FileLedger {
 
   /// Runs the call. If it is ended by what it throws, files without an end are told as interrupted.
   void run(const std::function<void()>& body);
+  /// What was spent on a file before.
+  struct Spent {
+    double seconds = 0;
+    std::uint64_t bytes = 0;  // of arrays, as Progress counts them
+  };
   /// Does one file. TaskError and Error are its failure; what else `body` throws, Cancelled for one, goes on.
-  /// `seconds` were spent on it before.
-  void file(std::size_t file, double seconds, const std::function<void(FileOutcome&)>& body);
+  void file(std::size_t file, const Spent& before, const std::function<void(FileOutcome&)>& body);
   /// The file's output is there already.
   void skip(std::size_t file, const std::string& output);
 

@@ -60,7 +60,7 @@ InfoReport Session::info(const std::vector<std::string>& files) {
   };
   ledger.run([&] {
     for_each_file(state, files, &list_file, nullptr, [&](FileResult result) {
-      ledger.file(result.file, result.seconds, [&](FileOutcome&) { take(result); });
+      ledger.file(result.file, {result.seconds, 0}, [&](FileOutcome&) { take(result); });
     });
   });
   return report;

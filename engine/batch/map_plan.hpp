@@ -134,10 +134,9 @@ struct SmallPass {
 struct SmallOutputPlan {
   const FilePlan* file = nullptr;
   const SmallPass* passes = nullptr;
-  Journal journal;
 };
-/// Worker: makes it all, but leaves the sync to its caller. Reports as create_output().
-void make_small_output(SliceContext& context, const SmallOutputPlan& plan);
+/// Worker: makes the output of a SmallOutputPlan, as a SmallBody does. Reports as create_output().
+void make_small_output(SliceContext& context, const void* small_output_plan, const Journal& journal);
 
 /// Writer: places what the workers make of the tiles.
 void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, TileQueue& queue);

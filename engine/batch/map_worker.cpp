@@ -307,35 +307,29 @@ void create_output(const FilePlan& plan, const Journal& journal) {
   RUNRIG_KILLPOINT("batch.map.created");
 }
 
-void make_small_output(SliceContext& context, const SmallOutputPlan& plan) {
+void make_small_output(SliceContext& context, const void* small_output_plan, const Journal& journal) {
   static std::vector<std::byte>* const room = std::make_unique<std::vector<std::byte>>().release();  // as above
+  const auto& plan = *static_cast<const SmallOutputPlan*>(small_output_plan);
   const FilePlan& file = *plan.file;
-  try {
-    abandon_output();
-    ::unlink(file.temporary);  // of a worker that died over it
-    plan.journal.reset();
-    begin_output(file, plan.journal);
-    const auto make = [&](bool chunked) {
-      for (std::uint32_t i = 0; i < file.pass_count; ++i) {
-        for (std::uint32_t k = 0; k < plan.passes[i].count; ++k) {
-          MapTile& tile = plan.passes[i].tiles[k];
-          if ((tile.memory_bytes > 0) != chunked) continue;
-          if (room->size() < tile.memory_bytes) room->resize(tile.memory_bytes);
-          tile.memory = room->data();
-          compute_tile(context, file.passes[i], tile);
-          if (chunked) place_tile(file.passes[i], tile, opened(file.id));
-        }
+  abandon_output();
+  begin_output(file, journal);
+  const auto make = [&](bool chunked) {
+    for (std::uint32_t i = 0; i < file.pass_count; ++i) {
+      for (std::uint32_t k = 0; k < plan.passes[i].count; ++k) {
+        MapTile& tile = plan.passes[i].tiles[k];
+        if ((tile.memory_bytes > 0) != chunked) continue;
+        if (room->size() < tile.memory_bytes) room->resize(tile.memory_bytes);
+        tile.memory = room->data();
+        compute_tile(context, file.passes[i], tile);
+        if (chunked) place_tile(file.passes[i], tile, opened(file.id));
       }
-    };
-    make(true);
-    opened(file.id).close(hdf5::OutputFile::Sync::by_caller);
-    abandon_output();
-    make(false);  // into the closed file
-    RUNRIG_KILLPOINT("batch.map.small_made");
-  } catch (...) {
-    context.retire();
-    throw;
-  }
+    }
+  };
+  make(true);
+  opened(file.id).close(hdf5::OutputFile::Sync::by_caller);
+  abandon_output();
+  make(false);  // into the closed file
+  RUNRIG_KILLPOINT("batch.map.small_made");
 }
 
 void place_tiles(SliceContext& context, const FilePlan& file, const MapPlan& plan, TileQueue& queue) {

@@ -20,10 +20,6 @@ namespace {
 
 using pickle::Object;
 
-// What is read for an output and what it holds, with a chunk of each: much more, and many workers are faster than one.
-constexpr std::uint64_t small_output_bytes = std::uint64_t{8} << 20;
-constexpr std::size_t small_journal_bytes = std::size_t{256} << 10;  // touched only as far as it is used
-
 bool same_pass(const OutputPart& a, const OutputPart& b) {
   return a.spec.shape == b.spec.shape && a.spec.chunk == b.spec.chunk && a.all_fill == b.all_fill;
 }
@@ -82,20 +78,20 @@ class OutputJob {
     };
     for (const OutputPart& part : request_.parts) add(part.spec.shape.checked_bytes(item_bytes(part.spec.dtype)));
     for (const OutputVariable& each : request_.variables) {
-      if (each.array) return false;
+      if (each.array || each.produce) return false;
       add(each.selection.shape.checked_bytes(item_bytes(each.dtype)));
       add(each.chunk_bytes);
     }
     for (const Pass& pass : passes_) add(output_chunk_bytes(pass));
-    return total <= std::min<std::uint64_t>(small_output_bytes, state_.memory_bytes / 16);
+    return total <= small_output_bytes(state_);
   }
 
   /// For make_small_output(); lives as long as this.
-  SmallOutputPlan plan_small() {
+  const SmallOutputPlan* plan_small() {
     check_space(request_, output_);
     plan_.emplace(make_plan());
     std::vector<std::vector<hdf5::Box>> boxes;
-    std::size_t bytes = passes_.size() * sizeof(SmallPass) + 256;
+    std::size_t bytes = sizeof(SmallOutputPlan) + passes_.size() * sizeof(SmallPass) + 256;
     for (const Pass& pass : passes_) {
       const auto info = as_dataset(pass);
       boxes.push_back(pass.all_fill() ? std::vector<hdf5::Box>{}
@@ -103,6 +99,7 @@ class OutputJob {
       bytes += boxes.back().size() * sizeof(MapTile) + 64;
     }
     tiles_.emplace(*state_.arena, bytes);
+    auto* small = tiles_->add<SmallOutputPlan>(1);
     auto* passes = tiles_->add<SmallPass>(passes_.size());
     for (std::size_t i = 0; i < passes_.size(); ++i) {
       passes[i] = {tiles_->add<MapTile>(boxes[i].size()), static_cast<std::uint32_t>(boxes[i].size())};
@@ -112,7 +109,8 @@ class OutputJob {
         passes[i].tiles[k].memory_bytes = tile_bytes(passes_[i], bounds, boxes[i][k]);
       }
     }
-    return {file_, passes, {}};
+    *small = {file_, passes};
+    return small;
   }
 
  private:
@@ -422,65 +420,12 @@ std::uint64_t array_bytes(const OutputRequest& request) {
   return bytes;
 }
 
-struct SmallOutputs::Impl {
-  explicit Impl(Session::State& of) : state(of) {}
-
-  Session::State& state;
-  std::vector<std::unique_ptr<OutputJob>> jobs;
-  std::vector<SmallOutputPlan> plans;
-  ArenaBlock journals;
-  std::optional<ArenaWriter> memory;
-  Launch launch;  // ended before the memory goes
-};
-
-SmallOutputs::SmallOutputs(Session::State& state) : impl_(std::make_unique<Impl>(state)) {}
-SmallOutputs::~SmallOutputs() = default;
-std::size_t SmallOutputs::size() const noexcept { return impl_->jobs.size(); }
-
-bool SmallOutputs::add(const OutputRequest& request, PendingOutput& output) {
-  auto job = std::make_unique<OutputJob>(impl_->state, request, output);
+bool add_small(Session::State& state, SmallOutputs& small, const OutputRequest& request, PendingOutput& output) {
+  auto job = std::make_shared<OutputJob>(state, request, output);
   if (!job->is_small()) return false;
-  impl_->plans.push_back(job->plan_small());
-  impl_->jobs.push_back(std::move(job));
+  const SmallOutputPlan* const plan = job->plan_small();
+  small.add(&make_small_output, plan, std::move(job));
   return true;
-}
-
-void SmallOutputs::begin() {
-  Impl& impl = *impl_;
-  const std::size_t count = impl.plans.size();
-  if (count == 0) return;
-  impl.journals = impl.state.arena->allocate(count * small_journal_bytes);
-  impl.memory.emplace(*impl.state.arena, count * sizeof(SmallOutputPlan) + 64);
-  auto* plans = impl.memory->add<SmallOutputPlan>(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    impl.plans[i].journal = Journal(impl.journals.data() + i * small_journal_bytes, small_journal_bytes);
-    impl.plans[i].journal.reset();
-    plans[i] = impl.plans[i];
-  }
-  auto options = impl.state.launch_options(static_cast<std::uint32_t>(count), small_output_bytes);
-  options.keep_going = true;
-  options.max_kills = 1;  // what kills a worker is looked at closely, by make_output()
-  impl.launch = impl.state.readers.launch(
-      options, [plans](SliceContext& context) { make_small_output(context, plans[context.slice()]); });
-}
-
-std::vector<std::optional<std::vector<std::string>>> SmallOutputs::finish() {
-  Impl& impl = *impl_;
-  std::vector<std::optional<std::vector<std::string>>> made(impl.jobs.size());
-  if (made.empty()) return made;
-  impl.state.wait(impl.launch);
-  for (std::size_t i = 0; i < made.size(); ++i) {
-    if (impl.launch.outcome(static_cast<std::uint32_t>(i)).state != SliceState::done) continue;
-    try {
-      std::vector<std::string> notes;
-      const Object report = read_report(impl.plans[i].journal);
-      for (const Object& each : report.at("notes").items()) notes.push_back(decode_text(each));
-      made[i] = std::move(notes);
-    } catch (const FormatError&) {
-      continue;  // a worker that reports nonsense has not made anything
-    }
-  }
-  return made;
 }
 
 }  // namespace runrig::batch

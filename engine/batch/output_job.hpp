@@ -10,6 +10,7 @@
 #include "provenance.hpp"
 #include "runrig/engine/expression.hpp"
 #include "runrig/hdf5/output.hpp"
+#include "small_outputs.hpp"
 #include "state.hpp"
 #include "variables.hpp"
 
@@ -56,28 +57,8 @@ std::vector<std::string> make_output(Session::State& state, const OutputRequest&
 /// Bytes of the arrays that a request makes, as Progress counts them.
 [[nodiscard]] std::uint64_t array_bytes(const OutputRequest& request);
 
-/// Small outputs, each made by one worker alone from beginning to end, many at a time: what a file costs besides its
-/// bytes is done by all workers, and nobody waits for another. All but the sync and the final name.
-class SmallOutputs {
- public:
-  explicit SmallOutputs(Session::State& state);
-  SmallOutputs(const SmallOutputs&) = delete;
-  SmallOutputs& operator=(const SmallOutputs&) = delete;
-  ~SmallOutputs();  // ends what is under way
-
-  /// Adds one that is small enough; false if it is not. Both have to live as long as this. Throws TaskError and Error
-  /// for what cannot be made at all.
-  bool add(const OutputRequest& request, PendingOutput& output);
-  [[nodiscard]] std::size_t size() const noexcept;
-  /// Begins to make them, in the readers.
-  void begin();
-  /// Waits. For each output its notes, in the order of add(); none if something went wrong, so that make_output() is to
-  /// do it and say what. Throws Cancelled.
-  [[nodiscard]] std::vector<std::optional<std::vector<std::string>>> finish();
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
+/// Adds it to `small` if it is small enough; false if it is not. Both have to live as long as `small`. Throws TaskError
+/// and Error for what cannot be made at all.
+bool add_small(Session::State& state, SmallOutputs& small, const OutputRequest& request, PendingOutput& output);
 
 }  // namespace runrig::batch

@@ -4,7 +4,7 @@
 
 #include "dry_run.hpp"
 #include "encoding.hpp"
-#include "output_plan.hpp"
+#include "output_groups.hpp"
 #include "repack_plan.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/hdf5/codec.hpp"
@@ -26,17 +26,51 @@ std::span<const std::byte> add_bytes(ArenaWriter& memory, std::span<const std::b
   return {place, bytes.size()};
 }
 
-class RepackOne {
+// What all files of a call have in common.
+struct RepackCall {
+  Session::State& state;
+  OutputPlan& plan;
+  RepackReport& report;
+  std::size_t max_chunk_bytes = 0;
+  std::vector<std::byte> options{};  // pickled RepackOptions
+};
+
+class RepackFile final : public GroupedOutput {
  public:
-  RepackOne(Session::State& state, const RepackRequest& request, const std::string& file, PendingOutput& output)
-      : state_(state), file_(file), output_(output) {
-    options_.storage = request.storage;
-    options_.datasets = request.datasets;
-    options_.force_library = state.options.force_library;
-    options_.max_chunk_bytes = state.memory_bytes / 4;
+  /// The `number`th file of the plan. What is referred to lives longer.
+  RepackFile(const RepackCall& call, std::size_t number)
+      : call_(call),
+        state_(call.state),
+        number_(number),
+        file_(call.plan.files()[number]),
+        output_(call.plan.output(number)) {}
+
+  bool add_to(SmallOutputs& small) override {
+    std::error_code failed;
+    const auto bytes = std::filesystem::file_size(file_, failed);
+    // What it holds is often twice that; the worker sees how much it is.
+    if (failed || bytes > small_output_bytes(state_) / 2) return false;
+    const RepackFilePlan* plan = nullptr;
+    auto memory = std::make_shared<ArenaWriter>(file_plan(plan));
+    small.add(&make_small_repacked, plan, std::move(memory));
+    return true;
   }
 
-  // In place of run(): of all datasets, each is read and written.
+  void finish(FileOutcome& outcome, std::optional<SmallReport> made) override {
+    if (state_.dry_run != nullptr) return tell_plan(state_.dry_run->current());
+    if (made) {
+      state_.progress.bytes += made->bytes;
+      notes_ = std::move(made->notes);
+    } else {
+      call_.plan.begin(number_);  // nothing is read yet, and others may have taken their time
+      retry_when_writer_dies(state_, output_, [this] { write(); });
+      output_.publish();
+    }
+    add_result(outcome);
+  }
+
+ private:
+  // Of all datasets, each is read and written.
   void tell_plan(PlannedFile& planned) {
     const RepackFilePlan* plan = nullptr;
     const ArenaWriter memory = file_plan(plan);
@@ -60,9 +94,7 @@ class RepackOne {
     }
   }
 
-  RepackResult run() {
-    retry_when_writer_dies(state_, output_, [this] { write(); });
-    output_.publish();
+  void add_result(FileOutcome& outcome) {
     RepackResult result;
     std::error_code ignored;
     result.file = file_;
@@ -70,20 +102,23 @@ class RepackOne {
     result.input_bytes = std::filesystem::file_size(file_, ignored);
     result.output_bytes = std::filesystem::file_size(output_.final_path(), ignored);
     result.notes = std::move(notes_);
-    return result;
+    outcome.output = result.output;
+    outcome.notes = result.notes;
+    call_.report.results.push_back(std::move(result));
   }
 
- private:
   // Valid while what is returned lives.
   ArenaWriter file_plan(const RepackFilePlan*& result) const {
-    const auto options = pickle::dumps(encode(options_));
-    ArenaWriter memory(*state_.arena,
-                       sizeof(RepackFilePlan) + options.size() + file_.size() + output_.temporary_path().size() + 256);
+    ArenaWriter memory(*state_.arena, sizeof(RepackFilePlan) + call_.options.size() + file_.size() +
+                                          output_.temporary_path().size() + 256);
     auto* plan = memory.add<RepackFilePlan>(1);
     plan->file.id = next_plan_id();
     plan->file.temporary = memory.add(output_.temporary_path());
     plan->source = memory.add(file_);
-    plan->options = add_bytes(memory, options);
+    plan->options = add_bytes(memory, call_.options);
+    plan->small_bytes = small_output_bytes(state_);
+    plan->max_chunk_bytes = state_.memory_bytes;
+    plan->bytes_done = &state_.bytes_done();
     result = plan;
     return memory;
   }
@@ -107,7 +142,7 @@ class RepackOne {
     const auto all_bytes = dataset.shape.checked_bytes(dataset.item_bytes);
     const auto chunk_bytes = dataset.chunk.checked_bytes(dataset.item_bytes);
     const auto source_bytes = dataset.source_chunk.checked_bytes(dataset.item_bytes);
-    if (!all_bytes || !chunk_bytes || !source_bytes || *chunk_bytes > options_.max_chunk_bytes) {
+    if (!all_bytes || !chunk_bytes || !source_bytes || *chunk_bytes > call_.max_chunk_bytes) {
       throw FormatError("read the report of", "the writer", "a chunk shape that is too large");
     }
     state_.progress.bytes += *all_bytes;
@@ -177,12 +212,22 @@ class RepackOne {
     return work;
   }
 
+  const RepackCall& call_;
   Session::State& state_;
+  std::size_t number_;
   const std::string& file_;
   PendingOutput& output_;
-  hdf5::RepackOptions options_;
   std::vector<std::string> notes_;
 };
+
+hdf5::RepackOptions options_of(const RepackRequest& request, const Session::State& state) {
+  hdf5::RepackOptions options;
+  options.storage = request.storage;
+  options.datasets = request.datasets;
+  options.force_library = state.options.force_library;
+  options.max_chunk_bytes = state.memory_bytes / 4;
+  return options;
+}
 
 }  // namespace
 
@@ -194,22 +239,18 @@ RepackReport Session::repack(const RepackRequest& request) {
   State& state = *state_;
   RepackReport report;
   OutputPlan plan(state, request.files, {request.output, {}, request.existing, request.resume, request_text(request)});
+  const hdf5::RepackOptions options = options_of(request, state);
+  const RepackCall call{state, plan, report, options.max_chunk_bytes, pickle::dumps(encode(options))};
   FileLedger ledger(state, request.files, report.failures);
+  OutputGroups groups(state, plan, ledger);
   ledger.run([&] {
     plan.skip_finished(ledger);
     for (std::size_t i = 0; i < plan.files().size(); ++i) {
-      ledger.file(plan.number(i), 0, [&](FileOutcome& outcome) {
-        state.check_interrupt();
-        if (state.dry_run != nullptr) {
-          return RepackOne(state, request, plan.files()[i], plan.output(i)).tell_plan(state.dry_run->current());
-        }
-        plan.begin(i);
-        report.results.push_back(RepackOne(state, request, plan.files()[i], plan.output(i)).run());
-        outcome.output = report.results.back().output;
-        outcome.notes = report.results.back().notes;
-      });
-      plan.end(i);
+      state.check_interrupt();
+      if (state.dry_run == nullptr) plan.begin(i);
+      groups.add(i, 0, [&] { return std::make_unique<RepackFile>(call, i); });
     }
+    groups.finish();
   });
   return report;
 }

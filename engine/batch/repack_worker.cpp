@@ -13,36 +13,6 @@
 namespace runrig::batch {
 namespace {
 
-// What this worker keeps of the plan it works on.
-struct Kept {
-  std::uint64_t plan = 0;
-  hdf5::RepackDataset dataset;
-  hdf5::Selection selection;
-  std::optional<hdf5::ChunkEncoder> encoder;
-  std::vector<std::byte> chunk;
-  std::vector<std::ptrdiff_t> strides;  // of a whole chunk, in bytes
-};
-
-Kept& kept_for(const RepackPlan& plan) {
-  static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
-  if (kept->plan == plan.place.id) return *kept;
-  Kept fresh;
-  fresh.dataset = decode_repack(pickle::loads(plan.dataset));
-  fresh.selection = hdf5::Selection::all(fresh.dataset.shape);
-  fresh.encoder.emplace(fresh.dataset.filters, fresh.dataset.item_bytes);
-  const Shape& chunk = fresh.dataset.chunk;
-  fresh.chunk.resize(static_cast<std::size_t>(chunk.elements()) * fresh.dataset.item_bytes);
-  fresh.strides.resize(chunk.rank());
-  auto stride = static_cast<std::ptrdiff_t>(fresh.dataset.item_bytes);
-  for (std::size_t axis = chunk.rank(); axis-- > 0;) {
-    fresh.strides[axis] = stride;
-    stride *= static_cast<std::ptrdiff_t>(chunk[axis]);
-  }
-  fresh.plan = plan.place.id;
-  *kept = std::move(fresh);
-  return *kept;
-}
-
 // The part of the chunk that begins at `start` and lies inside the shape.
 hdf5::Box part_inside(const Shape& start, const Shape& chunk, const Shape& shape) {
   hdf5::Box box{start, chunk};
@@ -60,27 +30,73 @@ void fill_chunk(std::vector<std::byte>& chunk, const std::vector<std::byte>& fil
   }
 }
 
+/// Encodes the chunks of one dataset anew.
+class Recoder {
+ public:
+  explicit Recoder(hdf5::RepackDataset dataset)
+      : dataset_(std::move(dataset)),
+        selection_(hdf5::Selection::all(dataset_.shape)),
+        encoder_(dataset_.filters, dataset_.item_bytes),
+        chunk_(static_cast<std::size_t>(dataset_.chunk.elements()) * dataset_.item_bytes),
+        strides_(dataset_.chunk.rank()) {
+    auto stride = static_cast<std::ptrdiff_t>(dataset_.item_bytes);
+    for (std::size_t axis = dataset_.chunk.rank(); axis-- > 0;) {
+      strides_[axis] = stride;
+      stride *= static_cast<std::ptrdiff_t>(dataset_.chunk[axis]);
+    }
+  }
+
+  [[nodiscard]] const hdf5::RepackDataset& dataset() const { return dataset_; }
+
+  /// Calls `place(start, encoded)` for the chunks of `box`, but for those that were never written.
+  template <class Place>
+  void recode(SliceContext& context, hdf5::Dataset& source, const hdf5::Box& box, const Place& place) {
+    for_each_chunk(box, dataset_.chunk, [&](const Shape& start) {
+      context.heartbeat();
+      const hdf5::Box inside = part_inside(start, dataset_.chunk, dataset_.shape);
+      if (!source.is_stored(inside)) return;
+      if (!(inside.count == dataset_.chunk)) fill_chunk(chunk_, dataset_.fill);
+      source.read(selection_, inside, chunk_.data(), strides_);
+      place(start, encoder_.encode(chunk_));
+    });
+  }
+
+ private:
+  hdf5::RepackDataset dataset_;
+  hdf5::Selection selection_;
+  hdf5::ChunkEncoder encoder_;
+  std::vector<std::byte> chunk_;
+  std::vector<std::ptrdiff_t> strides_;  // of a whole chunk, in bytes
+};
+
+// What this worker keeps of the plan it works on.
+Recoder& recoder_for(const RepackPlan& plan) {
+  struct Kept {
+    std::uint64_t plan = 0;
+    std::optional<Recoder> recoder;
+  };
+  static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
+  if (kept->plan == plan.place.id) return *kept->recoder;
+  kept->plan = 0;
+  kept->recoder.emplace(decode_repack(pickle::loads(plan.dataset)));
+  kept->plan = plan.place.id;
+  return *kept->recoder;
+}
+
 }  // namespace
 
 void repack_tile(SliceContext& context, const RepackPlan& plan, MapTile& tile) {
   const MemoryFence fence(plan.place.data_bytes);
   try {
-    Kept& kept = kept_for(plan);
-    const Shape& chunk = kept.dataset.chunk;
-    hdf5::Dataset& source = OpenFiles::here().dataset(plan.source);
-    TileWriter writer(tile, count_chunks(tile.box, chunk));
-    for_each_chunk(tile.box, chunk, [&](const Shape& start) {
-      context.heartbeat();
-      const hdf5::Box box = part_inside(start, chunk, kept.dataset.shape);
-      if (!source.is_stored(box)) return;
-      if (!(box.count == chunk)) fill_chunk(kept.chunk, kept.dataset.fill);
-      source.read(kept.selection, box, kept.chunk.data(), kept.strides);
-      const auto encoded = kept.encoder->encode(kept.chunk);
-      writer.add(start, encoded.bytes, encoded.filter_mask, 0);
-    });
+    Recoder& recoder = recoder_for(plan);
+    TileWriter writer(tile, count_chunks(tile.box, recoder.dataset().chunk));
+    recoder.recode(
+        context, OpenFiles::here().dataset(plan.source), tile.box,
+        [&](const Shape& start, const auto& encoded) { writer.add(start, encoded.bytes, encoded.filter_mask, 0); });
     RUNRIG_KILLPOINT("batch.repack.tile_done");
     // Relaxed: a number to show, nothing hangs on it.
-    plan.place.bytes_done->fetch_add(tile.box.count.elements() * kept.dataset.item_bytes, std::memory_order_relaxed);
+    plan.place.bytes_done->fetch_add(tile.box.count.elements() * recoder.dataset().item_bytes,
+                                     std::memory_order_relaxed);
   } catch (...) {
     context.retire();
     throw;
@@ -89,13 +105,57 @@ void repack_tile(SliceContext& context, const RepackPlan& plan, MapTile& tile) {
 
 namespace {
 
+std::vector<pickle::Object> encode_notes(const std::vector<std::string>& notes) {
+  std::vector<pickle::Object> lines;
+  for (const auto& each : notes) lines.push_back(encode_text(each));
+  return lines;
+}
+
 // What the parent is told of a file.
 void report_datasets(std::vector<pickle::Object> datasets, const std::vector<std::string>& notes,
                      const Journal& journal) {
-  std::vector<pickle::Object> lines;
-  for (const auto& each : notes) lines.push_back(encode_text(each));
   journal.append(pickle::Object::dict(
-      {{"datasets", pickle::Object::list(std::move(datasets))}, {"notes", pickle::Object::list(std::move(lines))}}));
+      {{"datasets", pickle::Object::list(std::move(datasets))}, {"notes", pickle::Object::list(encode_notes(notes))}}));
+}
+
+// Makes the file with all but the datasets that are returned.
+std::vector<hdf5::RepackDataset> copy_structure(SliceContext& context, const RepackFilePlan& plan,
+                                                const hdf5::File& source, std::optional<hdf5::OutputFile>& output,
+                                                std::vector<std::string>& notes, const Journal& journal) {
+  journal.act("creating the output");
+  output.emplace(hdf5::OutputFile::create_like(plan.file.temporary, source));
+  journal.act("copying the file's structure");
+  auto left = hdf5::copy_file(source, *output, decode_repack_options(pickle::loads(plan.options)), notes,
+                              [&context] { context.heartbeat(); });
+  RUNRIG_KILLPOINT("batch.repack.created");
+  return left;
+}
+
+// What one worker would have to get through; UINT64_MAX for more than that.
+std::uint64_t bytes_to_recode(const std::vector<hdf5::RepackDataset>& datasets) {
+  std::uint64_t total = 0;
+  for (const auto& each : datasets) {
+    for (const Shape* shape : {&each.shape, &each.chunk, &each.source_chunk}) {
+      const auto bytes = shape->checked_bytes(each.item_bytes);
+      if (!bytes || __builtin_add_overflow(total, *bytes, &total)) return UINT64_MAX;
+    }
+  }
+  return total;
+}
+
+// Of a small file; the number of bytes that this took.
+std::uint64_t recode_here(SliceContext& context, const RepackFilePlan& plan, const hdf5::File& source,
+                          hdf5::RepackDataset dataset, hdf5::OutputFile& output) {
+  hdf5::ReadOptions options;
+  options.as_stored = true;
+  options.max_chunk_bytes = plan.max_chunk_bytes;
+  options.cache_bytes = static_cast<std::size_t>(plan.small_bytes);
+  hdf5::Dataset from = hdf5::Dataset::open(source, dataset.path, options);
+  Recoder recoder(std::move(dataset));
+  recoder.recode(context, from, hdf5::Box::all(recoder.dataset().shape), [&](const Shape& start, const auto& encoded) {
+    output.write_chunk(recoder.dataset().path, start, encoded.filter_mask, encoded.bytes);
+  });
+  return recoder.dataset().shape.elements() * recoder.dataset().item_bytes;
 }
 
 }  // namespace
@@ -124,17 +184,32 @@ void create_repacked(SliceContext& context, const RepackFilePlan& plan, const Jo
   abandon_output();
   journal.act("opening the file");
   const hdf5::File source = hdf5::File::open(plan.source);
-  journal.act("creating the output");
-  hdf5::OutputFile output = hdf5::OutputFile::create_like(plan.file.temporary, source);
-  journal.act("copying the file's structure");
+  std::optional<hdf5::OutputFile> output;
   std::vector<std::string> notes;
-  const auto left = hdf5::copy_file(source, output, decode_repack_options(pickle::loads(plan.options)), notes,
-                                    [&context] { context.heartbeat(); });
-  RUNRIG_KILLPOINT("batch.repack.created");
-  hold_output(plan.file.id, std::move(output));
+  const auto left = copy_structure(context, plan, source, output, notes, journal);
+  hold_output(plan.file.id, std::move(*output));
   std::vector<pickle::Object> datasets;
   for (const auto& each : left) datasets.push_back(encode(each));
   report_datasets(std::move(datasets), notes, journal);
+}
+
+void make_small_repacked(SliceContext& context, const void* repack_file_plan, const Journal& journal) {
+  const auto& plan = *static_cast<const RepackFilePlan*>(repack_file_plan);
+  const MemoryFence fence((std::size_t{256} << 20) + 8 * static_cast<std::size_t>(plan.small_bytes));
+  abandon_output();
+  const hdf5::File source = hdf5::File::open(plan.source);
+  std::optional<hdf5::OutputFile> output;
+  std::vector<std::string> notes;
+  auto left = copy_structure(context, plan, source, output, notes, journal);
+  if (bytes_to_recode(left) > plan.small_bytes) return;  // for all workers
+  std::uint64_t bytes = 0;
+  for (auto& each : left) bytes += recode_here(context, plan, source, std::move(each), *output);
+  output->close(hdf5::OutputFile::Sync::by_caller);
+  // Relaxed: a number to show, nothing hangs on it.
+  plan.bytes_done->fetch_add(bytes, std::memory_order_relaxed);
+  journal.append(
+      pickle::Object::dict({{"notes", pickle::Object::list(encode_notes(notes))}, {"bytes", pickle::Object(bytes)}}));
+  RUNRIG_KILLPOINT("batch.repack.small_made");
 }
 
 }  // namespace runrig::batch

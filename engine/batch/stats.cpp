@@ -125,7 +125,7 @@ StatsReport Session::stats(const StatsRequest& request) {
                &state.bytes_done()};
   FileLedger ledger(state, request.files, report.failures);
   const auto take = [&](FileResult result) {
-    ledger.file(result.file, result.seconds, [&](FileOutcome& outcome) {
+    ledger.file(result.file, {result.seconds, 0}, [&](FileOutcome& outcome) {
       take_targets(result, request.files[result.file], request.datasets, report.failures,
                    [&](const TargetRecord& target) {
                      if (state.dry_run != nullptr) return state.dry_run->current().reads.push_back(planned(target));

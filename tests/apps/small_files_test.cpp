@@ -3,12 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
+#include <span>
 
 #include "big_file.hpp"
 #include "command.hpp"
 #include "reports.hpp"
 #include "running.hpp"
+#include "runrig/hdf5/codec.hpp"
+#include "runrig/hdf5/output.hpp"
 #include "runrig/sync/killpoint.hpp"
 
 namespace runrig::test {
@@ -16,7 +20,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class SmallFilesTest : public ::testing::Test {
+struct SmallCase {
+  std::string label;
+  std::vector<std::string> arguments;
+  std::string dataset;                 // of the outputs
+  std::vector<std::string> in_worker;  // kill points that a worker gets to
+};
+std::ostream& operator<<(std::ostream& out, const SmallCase& each) { return out << each.label; }
+
+class SmallFilesTest : public ::testing::TestWithParam<SmallCase> {
  protected:
   static constexpr std::uint64_t rows = 16;  // 64 KiB
   static constexpr int count = 150;          // more than two groups of them
@@ -33,31 +45,48 @@ class SmallFilesTest : public ::testing::Test {
     return directory_ / ("in/" + name + ".h5");
   }
   std::vector<std::string> arguments() const {
-    std::vector<std::string> all{"map",       "x*2+1", "-i", "x=/x", "-o", (directory_ / "out").string() + "/{name}",
-                                 "--workers", "3"};
+    std::vector<std::string> all = GetParam().arguments;
+    all.insert(all.end(), {"-o", (directory_ / "out").string() + "/{name}", "--workers", "3"});
     for (int i = 0; i < count; ++i) all.push_back(input(i));
     return all;
   }
-  // The names in the folder of outputs; every output among them is right.
-  std::vector<std::string> outputs() const {
+  // Makes one of the outputs by itself, with what is in the way of the fast one: all workers have to make it together.
+  std::string made_by_all_workers() const {
+    const std::string alone = directory_ / "alone.h5";
+    std::vector<std::string> words = GetParam().arguments;
+    words.insert(words.end(), {"-o", alone, input(3), "--overwrite"});
+    const auto result =
+        runrig(words, std::chrono::seconds(100), {"RUNRIG_KILLPOINT=" + GetParam().in_worker.front() + ":1"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return alone;
+  }
+  // The names in the folder of outputs; every output among them is as `right`.
+  std::vector<std::string> outputs(const std::string& python, const std::string& right) const {
     std::vector<std::string> names;
+    std::vector<std::string> words{GetParam().dataset, right};
     for (const auto& each : fs::directory_iterator(directory_ / "out")) {
       names.push_back(each.path().filename());
-      if (names.back().starts_with(".")) continue;
-      EXPECT_TRUE(is_right_result(each.path(), rows)) << names.back();
+      if (!names.back().starts_with(".")) words.push_back(each.path());
     }
-    std::ranges::sort(names);
+    if (words.size() > 2) expect_agreement(python, "compare_outputs.py", words);
     return names;
   }
-  std::size_t complete_outputs() const {
-    const auto names = outputs();
+  std::size_t complete_outputs(const std::string& python, const std::string& right) const {
+    const auto names = outputs(python, right);
     EXPECT_TRUE(std::ranges::none_of(names, [](const std::string& each) { return each.starts_with("."); }));
     return names.size();
+  }
+  void begin_anew() const {
+    fs::remove_all(directory_ / "out");
+    fs::create_directory(directory_ / "out");
   }
   TemporaryDirectory directory_;
 };
 
-TEST_F(SmallFilesTest, EachIsMadeAndTheBadAmongThemAreNamed) {
+TEST_P(SmallFilesTest, EachIsMadeAndTheBadAmongThemAreNamed) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
+  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+  const std::string right = made_by_all_workers();
   std::ofstream(input(7)) << "no HDF5";
   fs::resize_file(input(100), fs::file_size(input(100)) / 2);
   const auto result = runrig(arguments());
@@ -65,50 +94,107 @@ TEST_F(SmallFilesTest, EachIsMadeAndTheBadAmongThemAreNamed) {
   EXPECT_THAT(result.err, ::testing::HasSubstr("007.h5"));
   EXPECT_THAT(result.err, ::testing::HasSubstr("100.h5"));
   EXPECT_EQ(std::ranges::count(result.err, '\n'), 3);  // and how many there were
-  EXPECT_EQ(complete_outputs(), count - 2U);
+  EXPECT_EQ(complete_outputs(python, right), count - 2U);
 }
 
-TEST_F(SmallFilesTest, AreTheSameAsOneByOne) {
+TEST_P(SmallFilesTest, AreTheSameAsOneByOne) {
   RUNRIG_NEED_PYTHON(python, "numpy, h5py");
   if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
   ASSERT_EQ(runrig(arguments()).exit_code, 0);
-  // A worker that dies over a small file leaves it to all of them together.
-  const std::string alone = directory_ / "alone.h5";
-  const auto result = runrig({"map", "x*2+1", "-i", "x=/x", "-o", alone, input(3)}, std::chrono::seconds(100),
-                             {"RUNRIG_KILLPOINT=" + std::string("batch.map.small_made") + ":1"});
-  ASSERT_EQ(result.exit_code, 0) << result.err;
   expect_agreement(python, "compare_outputs.py",
-                   {"/result", alone, directory_ / "out/003.h5", directory_ / "out/149.h5"});
+                   {GetParam().dataset, made_by_all_workers(), directory_ / "out/003.h5", directory_ / "out/149.h5"});
+  EXPECT_TRUE(GetParam().label != "map" || is_right_result(directory_ / "out/149.h5", rows));
 }
 
-TEST_F(SmallFilesTest, AWorkerThatDiesOverOneCostsNothingButTime) {
+TEST_P(SmallFilesTest, AWorkerThatDiesOverOneCostsNothingButTime) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
   if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
-  for (const std::string point : {"batch.map.small_made:3", "batch.map.tile_done:20"}) {
-    Running command(arguments(), {"RUNRIG_KILLPOINT=" + point});
+  const std::string right = made_by_all_workers();
+  for (const std::string& point : GetParam().in_worker) {
+    Running command(arguments(), {"RUNRIG_KILLPOINT=" + point + ":20"});
     EXPECT_EQ(command.join(std::chrono::seconds(100)), 0) << point;
-    EXPECT_EQ(complete_outputs(), static_cast<std::size_t>(count)) << point;
-    fs::remove_all(directory_ / "out");
-    fs::create_directory(directory_ / "out");
+    EXPECT_EQ(complete_outputs(python, right), static_cast<std::size_t>(count)) << point;
+    begin_anew();
   }
 }
 
-TEST_F(SmallFilesTest, KilledWhileTheyGetTheirNamesEachIsAbsentOrCompleteAndTheNextRunMakesAll) {
+TEST_P(SmallFilesTest, KilledWhileTheyGetTheirNamesEachIsAbsentOrCompleteAndTheNextRunMakesAll) {
+  RUNRIG_NEED_PYTHON(python, "numpy, h5py");
   if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+  const std::string right = made_by_all_workers();
   for (const std::string point : {"output.sealed:1", "output.sealed:100", "output.synced:2", "output.former_kept:10",
                                   "output.renamed:1", "output.renamed:70"}) {
     {
       Running command(arguments(), {"RUNRIG_KILLPOINT=" + point});
       EXPECT_NE(command.join(std::chrono::seconds(100)), 0) << point << " was not reached";
     }
-    (void)outputs();
+    (void)outputs(python, right);
     auto again = arguments();
     again.emplace_back("--resume");
     const auto result = runrig(again);
     EXPECT_EQ(result.exit_code, 0) << point << result.err;
-    EXPECT_EQ(complete_outputs(), static_cast<std::size_t>(count)) << point;
-    fs::remove_all(directory_ / "out");
-    fs::create_directory(directory_ / "out");
+    EXPECT_EQ(complete_outputs(python, right), static_cast<std::size_t>(count)) << point;
+    begin_anew();
   }
+}
+
+// They are few syncs of the file system then, not three for each file.
+TEST_P(SmallFilesTest, AreSyncedTogether) {
+  const std::string counts_file = directory_ / "counts";
+  constexpr std::size_t kinds = 7;
+  constexpr std::size_t sync = 4;  // see full_disk_shim.cpp
+  std::array<std::uint64_t, kinds> counts{};
+  std::ofstream(counts_file, std::ios::binary).write(reinterpret_cast<const char*>(counts.data()), sizeof counts);
+  const auto result =
+      runrig(arguments(), std::chrono::seconds(100),
+             {"LD_PRELOAD=" RUNRIG_FULL_DISK_SHIM, "RUNRIG_FAULT_DIRECTORY=" + (directory_ / "out").string(),
+              "RUNRIG_FAULT_COUNTS=" + counts_file});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  std::ifstream(counts_file, std::ios::binary).read(reinterpret_cast<char*>(counts.data()), sizeof counts);
+  EXPECT_GT(counts[sync], 0U);
+  EXPECT_LT(counts[sync], count / 10U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Commands, SmallFilesTest,
+                         ::testing::Values(SmallCase{"map",
+                                                     {"map", "x*2+1", "-i", "x=/x"},
+                                                     "/result",
+                                                     {"batch.map.small_made", "batch.map.tile_done"}},
+                                           SmallCase{"reduce",
+                                                     {"reduce", "mean", "-d", "/x", "--axis", "0"},
+                                                     "/result",
+                                                     {"batch.map.small_made", "batch.map.tile_done"}},
+                                           SmallCase{"repack",
+                                                     {"repack", "--filter", "shuffle,deflate:fast"},
+                                                     "/x",
+                                                     {"batch.repack.small_made", "batch.repack.created"}}),
+                         [](const auto& each) { return each.param.label; });
+
+// What a file holds may be a thousand times what it takes: that is for all workers, though the file is small.
+TEST(SmallFileTest, ThatHoldsMuchIsMadeByAllWorkers) {
+  if (!killpoint::compiled_in()) GTEST_SKIP() << "this build has no kill points";
+  const TemporaryDirectory directory;
+  const std::string input = directory / "in.h5";
+  ASSERT_EQ(run_in_child([&] {
+              std::vector<float> values(std::size_t{4} << 20, 1.5F);
+              auto file = hdf5::OutputFile::create(input);
+              hdf5::OutputSpec spec;
+              spec.dtype = DType::float32;
+              spec.shape = Shape{values.size()};
+              spec.chunk = Shape{1 << 16};
+              spec.filters = hdf5::parse_filters("deflate:4");
+              spec.library_filters = true;
+              file.create_dataset("/x", spec);
+              file.write("/x", hdf5::Box::all(spec.shape), std::as_bytes(std::span(values)));
+              file.close();
+            }),
+            0);
+  ASSERT_LT(fs::file_size(input), 1U << 20);
+  // Whoever makes a small one would die here.
+  const auto result = runrig({"repack", input, "-o", directory / "out.h5", "--filter", "shuffle,deflate:fast"},
+                             std::chrono::seconds(100), {"RUNRIG_KILLPOINT=batch.repack.small_made:1"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(run_command({"h5diff", "-q", input, directory / "out.h5"}).exit_code, 0);
 }
 
 }  // namespace
