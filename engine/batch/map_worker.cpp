@@ -215,11 +215,11 @@ pickle::Object create_result(const MapResultPlan& plan, bool first, hdf5::Output
 }
 
 // Makes the file with all its datasets, and keeps it open.
-void begin_output(const FilePlan& plan, const Journal& journal) {
+void begin_output(const FilePlan& plan, const Journal& journal, hdf5::OutputFile::Place place) {
   std::vector<std::string> notes;
   std::vector<pickle::Object> offsets;
   journal.act("creating the output");
-  hdf5::OutputFile file = hdf5::OutputFile::create(plan.temporary);
+  hdf5::OutputFile file = hdf5::OutputFile::create(plan.temporary, place);
   for (std::uint32_t i = 0; i < plan.pass_count; ++i) {
     for (std::uint32_t k = 0; k < plan.passes[i].result_count; ++k) {
       MapResultPlan& result = plan.passes[i].results[k];
@@ -302,7 +302,7 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
 
 void create_output(const FilePlan& plan, const Journal& journal) {
   abandon_output();
-  begin_output(plan, journal);
+  begin_output(plan, journal, hdf5::OutputFile::Place::disk);
   OpenFiles::here().close_all();
   RUNRIG_KILLPOINT("batch.map.created");
 }
@@ -312,7 +312,7 @@ void make_small_output(SliceContext& context, const void* small_output_plan, con
   const auto& plan = *static_cast<const SmallOutputPlan*>(small_output_plan);
   const FilePlan& file = *plan.file;
   abandon_output();
-  begin_output(file, journal);
+  begin_output(file, journal, hdf5::OutputFile::Place::memory);
   const auto make = [&](bool chunked) {
     for (std::uint32_t i = 0; i < file.pass_count; ++i) {
       for (std::uint32_t k = 0; k < plan.passes[i].count; ++k) {

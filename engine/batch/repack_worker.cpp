@@ -121,9 +121,10 @@ void report_datasets(std::vector<pickle::Object> datasets, const std::vector<std
 // Makes the file with all but the datasets that are returned.
 std::vector<hdf5::RepackDataset> copy_structure(SliceContext& context, const RepackFilePlan& plan,
                                                 const hdf5::File& source, std::optional<hdf5::OutputFile>& output,
-                                                std::vector<std::string>& notes, const Journal& journal) {
+                                                std::vector<std::string>& notes, const Journal& journal,
+                                                hdf5::OutputFile::Place place) {
   journal.act("creating the output");
-  output.emplace(hdf5::OutputFile::create_like(plan.file.temporary, source));
+  output.emplace(hdf5::OutputFile::create_like(plan.file.temporary, source, place));
   journal.act("copying the file's structure");
   auto left = hdf5::copy_file(source, *output, decode_repack_options(pickle::loads(plan.options)), notes,
                               [&context] { context.heartbeat(); });
@@ -186,7 +187,7 @@ void create_repacked(SliceContext& context, const RepackFilePlan& plan, const Jo
   const hdf5::File source = hdf5::File::open(plan.source);
   std::optional<hdf5::OutputFile> output;
   std::vector<std::string> notes;
-  const auto left = copy_structure(context, plan, source, output, notes, journal);
+  const auto left = copy_structure(context, plan, source, output, notes, journal, hdf5::OutputFile::Place::disk);
   hold_output(plan.file.id, std::move(*output));
   std::vector<pickle::Object> datasets;
   for (const auto& each : left) datasets.push_back(encode(each));
@@ -200,7 +201,7 @@ void make_small_repacked(SliceContext& context, const void* repack_file_plan, co
   const hdf5::File source = hdf5::File::open(plan.source);
   std::optional<hdf5::OutputFile> output;
   std::vector<std::string> notes;
-  auto left = copy_structure(context, plan, source, output, notes, journal);
+  auto left = copy_structure(context, plan, source, output, notes, journal, hdf5::OutputFile::Place::memory);
   if (bytes_to_recode(left) > plan.small_bytes) return;  // for all workers
   std::uint64_t bytes = 0;
   for (auto& each : left) bytes += recode_here(context, plan, source, std::move(each), *output);

@@ -149,19 +149,42 @@ OutputFile::OutputFile(OutputFile&&) noexcept = default;
 OutputFile& OutputFile::operator=(OutputFile&&) noexcept = default;
 OutputFile::~OutputFile() = default;
 
-OutputFile OutputFile::create(const std::string& path) {
-  detail::start_library();
-  return create_with(path, H5P_DEFAULT, H5P_DEFAULT);
+void OutputFile::State::put(std::span<const std::byte> bytes, std::uint64_t at) {
+  if (memory) return memory->put(bytes, static_cast<std::size_t>(at));
+  while (!bytes.empty()) {
+    const auto written = check_errno(
+        retry_on_eintr([&] { return ::pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(at)); }), "write",
+        path);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    at += static_cast<std::uint64_t>(written);
+  }
 }
 
-OutputFile OutputFile::create_with(const std::string& path, hid_t creation, hid_t access) {
+void OutputFile::State::write_memory() {
+  const detail::MemoryFile made = std::move(*memory);
+  memory.reset();
+  put(made.bytes, 0);
+  if (made.file_bytes > made.bytes.size()) {
+    check_errno(::ftruncate(fd.get(), static_cast<off_t>(made.file_bytes)), "write", path);
+  }
+}
+
+OutputFile OutputFile::create(const std::string& path, Place place) {
+  detail::start_library();
+  return create_with(path, H5P_DEFAULT, H5P_DEFAULT, place);
+}
+
+OutputFile OutputFile::create_with(const std::string& path, hid_t creation, hid_t access, Place place) {
   auto state = std::make_unique<State>();
   state->path = path;
   // Made here, not by the library, whose errors have no errno.
   state->fd = UniqueFd(
       check_errno(retry_on_eintr([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }),
                   "create", path));
-  state->file = checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, access), "create", path);
+  Id memory_access;
+  if (place == Place::memory) memory_access = detail::in_memory(access, state->memory.emplace());
+  state->file = checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, memory_access ? memory_access.get() : access),
+                        "create", path);
   return OutputFile(std::move(state));
 }
 
@@ -200,7 +223,7 @@ void OutputFile::write_chunk(const std::string& path, const Shape& chunk_start, 
                        bytes.size(), bytes.data()),
         "write chunk", state_->name_of(path) + " at " + to_string(chunk_start));
   state_->begun_bytes += bytes.size();
-  if (state_->begun_bytes < early_bytes) return;
+  if (state_->begun_bytes < early_bytes || state_->memory) return;
   state_->begun_bytes = 0;
   state_->early_sync.begin(state_->fd.get());
 }
@@ -277,6 +300,7 @@ void OutputFile::close(Sync sync) {
   }
   state_->datasets.clear();
   check(H5Fclose(state_->file.release()), "close", state_->path);
+  if (state_->memory) state_->write_memory();
   if (const int reason = state_->early_sync.finish(); reason != 0) {
     throw Error(std::error_code(reason, std::system_category()), "sync", state_->path);
   }

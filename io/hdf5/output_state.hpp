@@ -1,11 +1,14 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "early_sync.hpp"
 #include "library.hpp"
+#include "memory_file.hpp"
 #include "runrig/hdf5/output.hpp"
 #include "runrig/sync/unique_fd.hpp"
 
@@ -24,7 +27,8 @@ struct OutputFile::State {
     detail::Id id;
   };
   std::string path;
-  UniqueFd fd;  // our own, for the sync; the library has another
+  UniqueFd fd;                               // our own, for the sync; the library has another
+  std::optional<detail::MemoryFile> memory;  // where the file is made, if not on the disk
   detail::Id file;
   std::map<std::string, OpenDataset> datasets;
   std::vector<MadeScale> scales;
@@ -38,6 +42,10 @@ struct OutputFile::State {
 
   [[nodiscard]] OpenDataset& dataset(const std::string& name);
   [[nodiscard]] std::string name_of(const std::string& object) const;
+  /// Writes beside the library.
+  void put(std::span<const std::byte> bytes, std::uint64_t at);
+  /// From memory to the disk.
+  void write_memory();
 };
 
 namespace detail {

@@ -406,7 +406,7 @@ void copy_root_properties(hid_t root, hid_t file, const std::string& path) {
 
 }  // namespace
 
-OutputFile OutputFile::create_like(const std::string& path, const File& source) {
+OutputFile OutputFile::create_like(const std::string& path, const File& source, Place place) {
   detail::start_library();
   const hid_t from = source.state().file.get();
   const Id properties = checked(H5Fget_create_plist(from), "create", path);
@@ -421,17 +421,15 @@ OutputFile OutputFile::create_like(const std::string& path, const File& source) 
   copy_root_properties(checked(H5Gget_create_plist(root.get()), "create", path).get(), properties.get(), path);
   hsize_t user_block = 0;
   check(H5Pget_userblock(properties.get(), &user_block), "create", path);
-  OutputFile file = create_with(path, properties.get(), access.get());
+  OutputFile file = create_with(path, properties.get(), access.get(), place);
   std::vector<std::byte> bytes(static_cast<std::size_t>(std::min<hsize_t>(user_block, 1 << 20)));
   for (hsize_t done = 0; done < user_block;) {
     const auto size = static_cast<std::size_t>(std::min<hsize_t>(bytes.size(), user_block - done));
     const auto got = check_errno(::pread(source.state().fd.get(), bytes.data(), size, static_cast<off_t>(done)), "read",
                                  source.path());
     if (got == 0) break;
-    const auto written = check_errno(
-        ::pwrite(file.state_->fd.get(), bytes.data(), static_cast<std::size_t>(got), static_cast<off_t>(done)), "write",
-        path);
-    done += static_cast<hsize_t>(written);
+    file.state_->put(std::span(bytes).first(static_cast<std::size_t>(got)), done);
+    done += static_cast<hsize_t>(got);
   }
   return file;
 }

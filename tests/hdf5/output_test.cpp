@@ -74,6 +74,43 @@ class OutputTest : public ::testing::Test {
   const test::TemporaryDirectory folder_;
 };
 
+TEST_F(OutputTest, AFileMadeInMemoryIsThatMadeOnTheDisk) {
+  OutputSpec chunked;
+  chunked.dtype = DType::int32;
+  chunked.shape = Shape{7, 11};
+  chunked.maxshape = Shape{unlimited, 11};
+  chunked.chunk = Shape{3, 4};
+  chunked.filters = parse_filters("shuffle,deflate:4");
+  OutputSpec contiguous;
+  contiguous.dtype = DType::float64;
+  contiguous.shape = Shape{7, 11};
+  const auto make = [&](const std::string& name, OutputFile::Place place) {
+    OutputFile out = OutputFile::create(path(name), place);
+    out.create_dataset("/a/b/chunked", chunked);
+    EXPECT_TRUE(out.create_dataset("/filled", contiguous));
+    EXPECT_TRUE(out.create_dataset("/never_filled", contiguous));
+    out.set_attribute("/a/b/chunked", "units", "kelvin");
+    out.set_attribute("/", "title", std::string(5000, 't'));
+    write_chunks(out, "/a/b/chunked", chunked);
+    out.write("/filled", Box::all(contiguous.shape), counted(DType::float64));
+    out.close();
+    std::ifstream file(path(name), std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    std::filesystem::remove(path(name));
+    return bytes;
+  };
+  std::string disk;
+  std::string memory;
+  // Datasets have the second of their making in them.
+  for (int i = 0; i < 10 && (disk.empty() || disk != memory); ++i) {
+    disk = make("disk.h5", OutputFile::Place::disk);
+    memory = make("memory.h5", OutputFile::Place::memory);
+  }
+  EXPECT_GT(disk.size(), 5000U + 2 * 77 * 8);
+  EXPECT_EQ(disk.size(), memory.size());
+  EXPECT_TRUE(disk == memory);
+}
+
 TEST_F(OutputTest, EveryTypeOrderAndPipelineIsReadBackByH5py) {
   auto out = OutputFile::create(path());
   const std::vector<std::string> pipelines{"none",
