@@ -1,5 +1,7 @@
 #include "file_tasks.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "runrig/sync/clock.hpp"
@@ -37,6 +39,7 @@ struct Job {
     const MemoryFence fence(data_bytes);
     FileTask& task = tasks[chosen[context.slice()]];
     const Stopwatch watch(task.seconds);
+    task.worker = ::getpid();
     try {
       body(context, task, argument);
     } catch (...) {
@@ -111,6 +114,7 @@ class Wave {
       result.failure = reason;
     }
     result.seconds = tasks_[index].seconds;
+    result.worker = tasks_[index].worker;
     try {
       result.records = journal.records();
     } catch (const FormatError& error) {

@@ -13,6 +13,7 @@ struct FileTask {
   const char* path = nullptr;
   Journal journal;
   double seconds = 0;  // that workers have spent on it
+  int worker = 0;      // the process that had it last
 };
 
 /// Where each step of a file's work is one item (a dataset, say), a worker's death at item i costs that item only: the
@@ -27,6 +28,7 @@ struct FileResult {
   std::vector<std::uint32_t> dead_items;  // the item that each concerns
   std::string failure;                    // the body threw: its text; or there were too many deaths: the last reason
   double seconds = 0;                     // that workers spent on it
+  int worker = 0;                         // the process that had it last, and may have it open
 };
 
 /// Calls `body(context, task)` in a reader for each of `files`, in waves, and `on_result` here for each file, in the

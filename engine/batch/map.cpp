@@ -23,6 +23,7 @@ struct LookArgument {
   const LookAt* variables = nullptr;
   std::uint32_t count = 0;
   hdf5::ReadOptions options;
+  std::size_t kept_files = 0;
 };
 static_assert(std::is_trivially_copyable_v<LookArgument>);
 
@@ -30,6 +31,7 @@ static_assert(std::is_trivially_copyable_v<LookArgument>);
 void look_at(SliceContext& context, const FileTask& task, const std::byte* bytes) {
   const auto& argument = *reinterpret_cast<const LookArgument*>(bytes);
   task.journal.reset();
+  OpenFiles::here().keep(argument.kept_files);
   for (std::uint32_t i = 0; i < argument.count; ++i) {
     const LookAt& at = argument.variables[i];
     task.journal.act("opening " + std::string(at.dataset));
@@ -135,6 +137,7 @@ std::pair<ArenaWriter, const LookArgument*> look_argument(const Session::State& 
   }
   argument->variables = at;
   argument->count = static_cast<std::uint32_t>(variables.size());
+  argument->kept_files = kept_files(state);
   argument->options.force_library = state.options.force_library;
   argument->options.conventions = state.options.conventions;
   argument->options.max_chunk_bytes = state.memory_bytes;
@@ -192,7 +195,9 @@ MapReport Session::map(const MapRequest& request) {
     plan.skip_finished(ledger);
     for_each_file(
         state, plan.files(), &look_at, reinterpret_cast<const std::byte*>(argument),
-        [&](FileResult result) { groups.add(result.file, result.seconds, [&] { return bind(result); }); },
+        [&](FileResult result) {
+          groups.add(result.file, result.seconds, result.worker, [&] { return bind(result); });
+        },
         [&](std::size_t i) { plan.begin(i); });
     groups.finish();
   });

@@ -329,6 +329,10 @@ void make_small_output(SliceContext& context, const void* small_output_plan, con
   opened(file.id).close(hdf5::OutputFile::Sync::by_caller);
   abandon_output();
   make(false);  // into the closed file
+  for (std::uint32_t i = 0; i < file.pass_count; ++i) {
+    const VariablesPlan& variables = file.passes[i].variables;
+    for (std::uint32_t k = 0; k < variables.count; ++k) OpenFiles::here().finish(variables.items[k].source.file);
+  }
   RUNRIG_KILLPOINT("batch.map.small_made");
 }
 

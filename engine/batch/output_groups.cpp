@@ -12,7 +12,7 @@ constexpr std::size_t files_at_once = 64;
 
 }  // namespace
 
-void OutputGroups::add(std::size_t file, double seconds, const Bind& bind) {
+void OutputGroups::add(std::size_t file, double seconds, int worker, const Bind& bind) {
   Entry& entry = group_.emplace_back();
   entry.file = file;
   entry.spent.seconds = seconds;
@@ -20,6 +20,7 @@ void OutputGroups::add(std::size_t file, double seconds, const Bind& bind) {
   try {
     entry.output = bind();
     entry.small = state_.dry_run == nullptr && entry.output->add_to(*small_);
+    if (entry.small) small_->last_is_open_in(worker);
     held_bytes_ += entry.output->held_bytes();
   } catch (const Cancelled&) {
     throw;

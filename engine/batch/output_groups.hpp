@@ -36,8 +36,9 @@ class OutputGroups {
       : state_(state), plan_(plan), ledger_(ledger) {}
 
   /// The output of the plan's file number `file`, in the order of the files; `bind` is called at once. What it throws
-  /// as TaskError or Error is the file's failure. `seconds` were spent on the file before.
-  void add(std::size_t file, double seconds, const Bind& bind);
+  /// as TaskError or Error is the file's failure. `seconds` were spent on the file before, the last by the process
+  /// `worker`, which may have it open.
+  void add(std::size_t file, double seconds, int worker, const Bind& bind);
   /// Makes what is left.
   void finish();
 

@@ -51,6 +51,7 @@ ReduceArgument argument_of(const ReduceRequest& request, const Session::State& s
   argument.to_file = !request.output.empty();
   argument.conventions = state.options.conventions;
   argument.memory_bytes = state.memory_bytes;
+  argument.kept_files = kept_files(state);
   argument.bytes_done = &state.bytes_done();
   return argument;
 }
@@ -138,7 +139,7 @@ void reduce_to_files(Session::State& state, const ReduceRequest& request, const 
   for_each_file(
       state, plan.files(), &reduce_file, reinterpret_cast<const std::byte*>(argument),
       [&](FileResult result) {
-        groups.add(result.file, result.seconds,
+        groups.add(result.file, result.seconds, result.worker,
                    [&] { return std::make_unique<ReduceOutput>(state, request, *argument, result, plan, report); });
       },
       [&](std::size_t i) { plan.begin(i); });

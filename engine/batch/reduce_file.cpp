@@ -231,6 +231,12 @@ void reduce_file(SliceContext& context, const FileTask& task, const std::byte* b
     }
     return Examination(context, argument, dataset, selection).record();
   });
+  if (argument.to_file) {
+    OpenFiles::here().keep(argument.kept_files);
+    OpenFiles::here().close_datasets(task.path);  // and what they have in memory
+  } else {
+    OpenFiles::here().close_all();
+  }
 }
 
 }  // namespace runrig::batch

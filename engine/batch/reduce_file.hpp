@@ -25,6 +25,7 @@ struct ReduceArgument {
   bool describe_only = false;  // nothing is reduced
   bool conventions = false;
   std::size_t memory_bytes = 0;
+  std::size_t kept_files = 0;  // open, for their outputs; see OpenFiles::keep()
   std::atomic<std::uint64_t>* bytes_done = nullptr;
 
   [[nodiscard]] bool is_quantile() const { return operation.kind == ReduceOperation::Kind::quantile; }

@@ -248,7 +248,7 @@ RepackReport Session::repack(const RepackRequest& request) {
     for (std::size_t i = 0; i < plan.files().size(); ++i) {
       state.check_interrupt();
       if (state.dry_run == nullptr) plan.begin(i);
-      groups.add(i, 0, [&] { return std::make_unique<RepackFile>(call, i); });
+      groups.add(i, 0, 0, [&] { return std::make_unique<RepackFile>(call, i); });
     }
     groups.finish();
   });

@@ -1,6 +1,9 @@
 #include "small_outputs.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 
 #include "encoding.hpp"
 #include "runrig/sync/clock.hpp"
@@ -31,8 +34,23 @@ SmallOutputs::SmallOutputs(Session::State& state) : state_(state) {}
 SmallOutputs::~SmallOutputs() = default;
 
 void SmallOutputs::add(SmallBody body, const void* plan, std::shared_ptr<const void> owner) {
-  added_.push_back({body, plan, {}, 0});
+  added_.push_back({body, plan, {}, 0, 0, 0});
   owners_.push_back(std::move(owner));
+}
+
+// Worker: the task of a slice, one that this process has open if there is any left; null if none is left at all.
+SmallOutputs::Task* SmallOutputs::take(Task* tasks, std::uint32_t count, std::uint32_t slice) {
+  const int self = ::getpid();
+  for (const bool own : {true, false}) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (own && tasks[i].worker != self) continue;
+      std::uint32_t free = 0;
+      // Relaxed: only one must get it; what it is came with the launch.
+      const std::atomic_ref<std::uint32_t> taken(tasks[i].taken);
+      if (taken.compare_exchange_strong(free, slice + 1, std::memory_order_relaxed)) return &tasks[i];
+    }
+  }
+  return nullptr;
 }
 
 void SmallOutputs::begin() {
@@ -49,16 +67,17 @@ void SmallOutputs::begin() {
   auto options = state_.launch_options(static_cast<std::uint32_t>(count), most_bytes);
   options.keep_going = true;
   options.max_kills = 1;  // what kills a worker is looked at closely, when it is made in the other way
-  launch_ = state_.readers.launch(options, [tasks = tasks_](SliceContext& context) {
-    Task& task = tasks[context.slice()];
+  launch_ = state_.readers.launch(options, [tasks = tasks_, count = std::uint64_t{count}](SliceContext& context) {
+    Task* const task = take(tasks, static_cast<std::uint32_t>(count), context.slice());
+    if (task == nullptr) return;
     const auto begin = Clock::now();
     try {
-      task.body(context, task.plan, task.journal);
+      task->body(context, task->plan, task->journal);
     } catch (...) {
       context.retire();
       throw;
     }
-    task.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    task->seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   });
 }
 
@@ -67,7 +86,8 @@ std::vector<std::optional<SmallReport>> SmallOutputs::finish() {
   if (made.empty()) return made;
   state_.wait(launch_);
   for (std::size_t i = 0; i < made.size(); ++i) {
-    if (launch_.outcome(static_cast<std::uint32_t>(i)).state != SliceState::done) continue;
+    const std::uint32_t taken = tasks_[i].taken;
+    if (taken == 0 || taken > made.size() || launch_.outcome(taken - 1).state != SliceState::done) continue;
     try {
       made[i] = decode_report(tasks_[i].journal);
       made[i]->seconds = tasks_[i].seconds;

@@ -35,6 +35,8 @@ class SmallOutputs {
 
   /// `owner` keeps the plan.
   void add(SmallBody body, const void* plan, std::shared_ptr<const void> owner);
+  /// The process that has the input of the last one open, and should make it if it has the time.
+  void last_is_open_in(int worker) { added_.back().worker = worker; }
   /// Begins to make them, in the readers.
   void begin();
   /// Waits. For each output what its worker reported, in the order of add(); none if something went wrong, so that it
@@ -47,7 +49,10 @@ class SmallOutputs {
     const void* plan = nullptr;
     Journal journal;
     double seconds = 0;
+    int worker = 0;
+    std::uint32_t taken = 0;  // by the slice of the number before
   };
+  static Task* take(Task* tasks, std::uint32_t count, std::uint32_t slice);
 
   Session::State& state_;
   std::vector<Task> added_;

@@ -66,6 +66,7 @@ void summarize_file(SliceContext& context, const FileTask& task, const std::byte
   const Argument& argument = *reinterpret_cast<const Argument*>(bytes);
   examine_targets(context, task, argument.targets,
                   [&](const Target& target) { return examine(context, task, argument, target); });
+  OpenFiles::here().close_all();
 }
 
 DatasetStatistics statistics_of(Session::State& state, const HistogramPlan& histogram, const TargetRecord& target) {

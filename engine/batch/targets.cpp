@@ -124,7 +124,6 @@ void examine_targets(SliceContext& context, const FileTask& task, const Targets&
     task.journal.append(record);
     task.journal.set_next(item + 1);
   }
-  OpenFiles::here().close_all();
 }
 
 void describe_large(Object& record, const hdf5::Dataset& dataset) {

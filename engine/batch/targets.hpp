@@ -30,6 +30,7 @@ struct Targets {
 [[nodiscard]] Targets add_targets(ArenaWriter& memory, const std::vector<hdf5::DatasetRef>& datasets);
 
 /// Worker: the body of for_each_file(). Calls `examine` for each target; what it throws becomes the target's failure.
+/// The file stays open.
 void examine_targets(SliceContext& context, const FileTask& task, const Targets& targets,
                      const std::function<pickle::Object(const Target&)>& examine);
 /// Worker: adds what the parent needs of a dataset for all workers to read it.

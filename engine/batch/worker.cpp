@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -11,8 +12,6 @@
 
 namespace runrig::batch {
 namespace {
-
-constexpr std::size_t kept_files = 8;
 
 // Private writable memory of this process as RLIMIT_DATA counts it; 0 if /proc does not tell.
 std::uint64_t data_bytes() {
@@ -48,13 +47,14 @@ hdf5::File& OpenFiles::file(const std::string& path) {
     if (each->device == status.st_dev && each->inode == status.st_ino &&
         each->bytes == static_cast<std::uint64_t>(status.st_size) && each->changed_seconds == status.st_mtim.tv_sec &&
         each->changed_nanoseconds == status.st_mtim.tv_nsec) {
+      each->done = false;
       entries_.splice(entries_.begin(), entries_, each);
       return entries_.front().file;
     }
     entries_.erase(each);
     break;
   }
-  while (entries_.size() >= kept_files) entries_.pop_back();
+  while (entries_.size() >= kept_files_) entries_.pop_back();
   entries_.push_front(Entry{path,
                             status.st_dev,
                             status.st_ino,
@@ -83,6 +83,29 @@ hdf5::Dataset& OpenFiles::dataset(const Source& source) {
 }
 
 void OpenFiles::close_all() { entries_.clear(); }
+
+void OpenFiles::close_datasets(const std::string& path) noexcept {
+  for (Entry& each : entries_) {
+    if (each.path == path) each.datasets.clear();
+  }
+}
+
+// Those that are done with are at the end of the list.
+void OpenFiles::finish(const std::string& path) {
+  const auto done = std::ranges::find(entries_, path, &Entry::path);
+  if (done == entries_.end() || done->done) return;
+  entries_.splice(std::ranges::find(entries_, true, &Entry::done), entries_, done);
+  done->done = true;
+  while (std::ranges::count(entries_, true, &Entry::done) > static_cast<std::ptrdiff_t>(fewest_kept)) {
+    entries_.pop_back();
+  }
+}
+
+std::size_t kept_files(const Session::State& state) {
+  constexpr std::size_t most = 64;  // as many as are looked at together
+  const auto workers = static_cast<std::size_t>(state.readers.size());
+  return std::min(most, state.memory_bytes / (workers * 8) >> 20);
+}
 
 MemoryFence::MemoryFence(std::size_t extra_bytes) {
   rlimit limit{};
