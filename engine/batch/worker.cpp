@@ -1,5 +1,6 @@
 #include "worker.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,16 +10,31 @@
 #include <memory>
 
 #include "runrig/sync/error.hpp"
+#include "runrig/sync/unique_fd.hpp"
 
 namespace runrig::batch {
 namespace {
 
-// Private writable memory of this process as RLIMIT_DATA counts it; 0 if /proc does not tell.
+// Private writable memory of this process as RLIMIT_DATA counts it; 0 if /proc does not tell. Asked for before every
+// tile and every small file: the descriptor is kept, and the number read without a stream.
 std::uint64_t data_bytes() {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), &std::fclose);
+  struct Kept {
+    pid_t process = 0;  // a child's numbers are elsewhere
+    UniqueFd file;
+  };
+  static Kept* const kept = std::make_unique<Kept>().release();  // never destroyed: workers leave by _exit
+  if (kept->process != ::getpid()) {
+    kept->file.reset(::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));
+    kept->process = ::getpid();
+  }
+  char text[256];
+  const ssize_t length = ::pread(kept->file.get(), text, sizeof text - 1, 0);
+  if (length <= 0) return 0;
+  text[length] = '\0';
   unsigned long long data_pages = 0;
-  if (!file || std::fscanf(file.get(), "%*u %*u %*u %*u %*u %llu", &data_pages) != 1) return 0;
-  return data_pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (std::sscanf(text, "%*u %*u %*u %*u %*u %llu", &data_pages) != 1) return 0;
+  static const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return data_pages * page_bytes;
 }
 
 }  // namespace
