@@ -30,6 +30,8 @@ class Category final : public std::error_category {
         return "cancelled";
       case ErrorKind::broken_barrier:
         return "the barrier is broken";
+      case ErrorKind::end_of_stream:
+        return "the other end is closed";
     }
     return "unknown error";
   }

@@ -42,23 +42,6 @@ UniqueFd open_pidfd(pid_t pid) {
       static_cast<int>(check_errno(::syscall(SYS_pidfd_open, pid, 0), "watch process", std::to_string(pid))));
 }
 
-void poll_until(std::span<pollfd> entries, Deadline deadline) {
-  for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        std::min<std::chrono::nanoseconds>(deadline.remaining(), std::chrono::hours(1)));
-    const int ready = ::poll(entries.data(), entries.size(), static_cast<int>(left.count()));
-    if (ready > 0) return;
-    if (ready == -1 && errno != EINTR) check_errno(ready, "poll", "descriptors");
-    if (deadline.passed()) return;
-  }
-}
-
-bool wait_readable(int fd, Deadline deadline) {
-  pollfd entry{fd, POLLIN, 0};
-  poll_until({&entry, 1}, deadline);
-  return entry.revents != 0;
-}
-
 UniqueFd gone_process_fd(std::string_view name) {
   return UniqueFd(check_errno(::eventfd(1, EFD_CLOEXEC), "watch process", name));
 }

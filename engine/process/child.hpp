@@ -1,6 +1,5 @@
 #pragma once
 
-#include <poll.h>
 #include <sys/types.h>
 
 #include <csignal>
@@ -10,6 +9,7 @@
 #include <string_view>
 
 #include "runrig/sync/clock.hpp"
+#include "runrig/sync/poll.hpp"
 #include "runrig/sync/unique_fd.hpp"
 
 /// What the engine's processes do to themselves and to each other.
@@ -30,10 +30,6 @@ struct ExitStatus {
 [[nodiscard]] ExitStatus reap(const UniqueFd& pidfd);
 /// The same without waiting; none if it still runs.
 [[nodiscard]] std::optional<ExitStatus> try_reap(const UniqueFd& pidfd);
-/// Whether `fd` is readable or at its end, waiting until `deadline`.
-[[nodiscard]] bool wait_readable(int fd, Deadline deadline);
-/// The same for several: fills in what is ready, and returns as soon as anything is.
-void poll_until(std::span<pollfd> entries, Deadline deadline);
 /// A descriptor that is readable for good, as the pidfd of a process that has ended is.
 [[nodiscard]] UniqueFd gone_process_fd(std::string_view name);
 /// No error if the process has ended.

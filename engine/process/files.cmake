@@ -15,7 +15,6 @@ set(engine_process_sources
   process/machine.cpp
   process/modules.cpp
   process/own_threads.cpp
-  process/passed_descriptors.cpp
   process/preparation.cpp
   process/process.cpp
   process/process_state.cpp

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "child.hpp"
-#include "passed_descriptors.hpp"
+#include "runrig/channel/passed_descriptors.hpp"
 #include "runrig/shm/mapping.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/fork_hooks.hpp"
@@ -127,7 +127,7 @@ Server::Outcome Server::request(const Preparation& told, ServerRequest head, std
     bytes.clear();
   }
   passed.insert(passed.end(), descriptors.begin(), descriptors.end());
-  if (!send_with_descriptors(socket_.get(), std::as_bytes(std::span(&head, 1)), bytes, passed)) {
+  if (send_with_descriptors(socket_.get(), std::as_bytes(std::span(&head, 1)), bytes, passed) == -1) {
     if (errno == EPIPE || errno == ECONNRESET) return Outcome::server_died;
     check_errno(-1, "ask the fork server for", told.name);
   }

@@ -164,8 +164,8 @@ ExceptionKinds standard_exception_kinds() {
              std::bad_alloc, std::bad_array_new_length, std::bad_cast, std::bad_typeid, std::bad_exception,
              std::bad_any_cast, std::bad_function_call, std::bad_optional_access, std::bad_variant_access,
              std::bad_weak_ptr>(kinds);
-  add_named<OwnerDied, Poisoned, TimeoutError, BrokenBarrier, FormatError, BufferTooShort, AuthenticationError,
-            Cancelled>(kinds);
+  add_named<OwnerDied, Poisoned, TimeoutError, BrokenBarrier, FormatError, BufferTooShort, EndOfStream,
+            AuthenticationError, Cancelled>(kinds);
   add_with_codes(kinds);
   add_losses(kinds);
   return kinds;

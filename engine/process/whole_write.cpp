@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <ctime>
 #include <mutex>
 
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/fork_hooks.hpp"
 #include "runrig/sync/killpoint.hpp"
+#include "runrig/sync/no_sigpipe.hpp"
 
 namespace runrig::detail {
 namespace {
@@ -73,35 +73,8 @@ class FileLock {
   bool locked_ = false;
 };
 
-// Keeps SIGPIPE from this thread, and takes back one that a write has raised meanwhile.
-class NoSigpipe {
- public:
-  NoSigpipe() noexcept {
-    ::sigemptyset(&sigpipe_);
-    ::sigaddset(&sigpipe_, SIGPIPE);
-    sigset_t pending;
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &sigpipe_, &former_);
-  }
-  NoSigpipe(const NoSigpipe&) = delete;
-  NoSigpipe& operator=(const NoSigpipe&) = delete;
-  ~NoSigpipe() {
-    if (raised && !was_pending_) {
-      const timespec now{};
-      (void)::sigtimedwait(&sigpipe_, nullptr, &now);
-    }
-    ::pthread_sigmask(SIG_SETMASK, &former_, nullptr);
-  }
-  bool raised = false;
-
- private:
-  sigset_t sigpipe_;
-  sigset_t former_;
-  bool was_pending_ = false;
-};
-
-bool wait_writable(int fd) noexcept {
+// Not wait_writable(), which may throw.
+bool takes_more(int fd) noexcept {
   pollfd entry{fd, POLLOUT, 0};
   return ::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(patience).count())) > 0;
 }
@@ -122,7 +95,7 @@ void write_whole(int fd, std::string_view text) noexcept {
       } else if (errno == EPIPE) {
         signals.raised = true;
         break;
-      } else if (errno != EINTR && (errno != EAGAIN || !wait_writable(fd))) {
+      } else if (errno != EINTR && (errno != EAGAIN || !takes_more(fd))) {
         break;
       }
     }

@@ -1,5 +1,7 @@
 #include "runrig/channel/decoder.hpp"
 
+#include <fcntl.h>
+
 #include <bit>
 #include <cstring>
 
@@ -211,6 +213,17 @@ std::span<const std::byte> Decoder::bytes() {
 Object Decoder::object() {
   if (!tree_) unexpected();  // where an object of no known type ends, only the whole pickle tells
   return tree_->take();
+}
+
+UniqueFd Decoder::descriptor() {
+  const auto place = integer<std::uint64_t>();
+  if (place >= carried_.size()) {
+    fail("descriptor " + std::to_string(place) + ", where " + std::to_string(carried_.size()) + " came along");
+  }
+  taken_.resize(carried_.size());
+  if (taken_[place]) fail("descriptor " + std::to_string(place) + " a second time");
+  taken_[place] = true;
+  return UniqueFd(check_errno(::fcntl(carried_[place].get(), F_DUPFD_CLOEXEC, 0), "take descriptor from", source_));
 }
 
 void Decoder::begin_tuple(std::size_t elements) {

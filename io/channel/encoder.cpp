@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <stdexcept>
 
 #include "nested.hpp"
 #include "runrig/channel/pickle.hpp"
@@ -42,6 +43,17 @@ std::size_t Encoder::finish() {
   if (out_ == nullptr) return static_cast<std::size_t>(at_ - begin_) + dropped_;
   out_->resize(static_cast<std::size_t>(at_ - out_->data()));
   return out_->size() - out_before_;
+}
+
+void Encoder::descriptor(std::shared_ptr<UniqueFd> fd) {
+  if (carried_ == nullptr) {
+    throw std::logic_error(
+        "send a connection: a descriptor can be an argument of a Process, or go through another connection between "
+        "processes of this machine (a duplex pipe or a Unix socket); here it cannot");
+  }
+  if (!*fd) throw std::logic_error("send a connection: it is closed, or was given to another process");
+  integer(static_cast<std::int64_t>(carried_->size()));
+  carried_->push_back(std::move(fd));
 }
 
 void Encoder::grow(std::size_t bytes) {

@@ -156,6 +156,7 @@ TEST(RemoteExceptionTest, TheEnginesOwnKindsArriveAsThemselves) {
   arrives(TimeoutError("wait for", "result"));
   arrives(FormatError("attach", "temps", "its magic is wrong"));
   arrives(BufferTooShort("receive", "pipe"));
+  arrives(EndOfStream("receive from", "pipe"));
   arrives(AuthenticationError("connect", "socket"));
   arrives(Cancelled("run"));
   arrives(BrokenBarrier("a party died"));

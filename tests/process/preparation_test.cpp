@@ -10,8 +10,8 @@
 
 #include <cstring>
 
-#include "process/passed_descriptors.hpp"
 #include "process_support.hpp"
+#include "runrig/channel/passed_descriptors.hpp"
 #include "runrig/sync/error.hpp"
 #include "scenes.hpp"
 #include "support.hpp"
@@ -144,7 +144,7 @@ class PassedDescriptorsTest : public testing::Test {
     second_.reset(ends[1]);
   }
   [[nodiscard]] bool send(std::string_view text, const std::vector<int>& descriptors) const {
-    return detail::send_with_descriptors(first_.get(), std::as_bytes(std::span(text)), {}, descriptors);
+    return detail::send_with_descriptors(first_.get(), std::as_bytes(std::span(text)), {}, descriptors) != -1;
   }
   UniqueFd first_;
   UniqueFd second_;
@@ -187,7 +187,7 @@ TEST_F(PassedDescriptorsTest, NoRoomForThemIsAnErrorAndLeavesNoDescriptor) {
 TEST_F(PassedDescriptorsTest, TheEndOfTheOtherSideIsToldFromErrors) {
   first_.reset();
   EXPECT_EQ(detail::receive_with_descriptors(second_.get(), buffer_).kind, detail::ReceivedMessage::Kind::end);
-  EXPECT_FALSE(detail::send_with_descriptors(second_.get(), std::as_bytes(std::span("x")), {}, {}));
+  EXPECT_EQ(detail::send_with_descriptors(second_.get(), std::as_bytes(std::span("x")), {}, {}), -1);
   EXPECT_EQ(errno, EPIPE) << "and no SIGPIPE";
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -39,6 +41,7 @@ enum class ErrorKind {
   format,
   cancelled,
   broken_barrier,
+  end_of_stream,
 };
 /// The category of ErrorKind codes; its messages are the reasons ("the holder of the lock died", ...).
 [[nodiscard]] const std::error_category& error_category() noexcept;
@@ -84,8 +87,21 @@ class FormatError : public Error {
 /// A buffer given by the caller cannot hold what was received.
 class BufferTooShort : public Error {
  public:
-  BufferTooShort(std::string_view attempted, std::string_view name)
-      : Error(make_error_code(ErrorKind::buffer_too_short), attempted, name) {}
+  BufferTooShort(std::string_view attempted, std::string_view name, std::vector<std::byte> message = {})
+      : Error(make_error_code(ErrorKind::buffer_too_short), attempted, name),
+        message_(std::make_shared<const std::vector<std::byte>>(std::move(message))) {}
+  /// All that was received; it is not lost.
+  [[nodiscard]] const std::vector<std::byte>& message() const noexcept { return *message_; }
+
+ private:
+  std::shared_ptr<const std::vector<std::byte>> message_;  // whose copy cannot throw, as an exception's must not
+};
+/// There is no message and there will be none: the other end of a connection is closed, or its process gone, between
+/// messages. Python's EOFError.
+class EndOfStream : public Error {
+ public:
+  EndOfStream(std::string_view attempted, std::string_view name)
+      : Error(make_error_code(ErrorKind::end_of_stream), attempted, name) {}
 };
 /// The other side does not have the key, or none of the digests that we accept.
 class AuthenticationError : public Error {

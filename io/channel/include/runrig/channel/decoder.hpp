@@ -12,10 +12,12 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "runrig/channel/object.hpp"
 #include "runrig/channel/opcodes.hpp"
 #include "runrig/channel/pickle.hpp"
+#include "runrig/sync/unique_fd.hpp"
 
 namespace runrig::pickle {
 
@@ -85,6 +87,10 @@ class Decoder {
   [[nodiscard]] std::span<const std::byte> bytes();
   /// Anything.
   [[nodiscard]] Object object();
+  /// A copy (dup) of a descriptor that came with the pickle, of each at most one. Throws Error too_many_files_open.
+  [[nodiscard]] UniqueFd descriptor();
+  /// What came with the pickle; must outlive the Decoder.
+  void carry(std::span<const UniqueFd> carried) noexcept { carried_ = carried; }
 
   /// Python's lists are taken, too, and tuples for lists.
   void begin_tuple(std::size_t elements);
@@ -132,6 +138,8 @@ class Decoder {
   std::size_t depth_left_;
   std::string_view source_;
   std::unique_ptr<detail::Tree> tree_;  // null: bytes are read
+  std::span<const UniqueFd> carried_;
+  std::vector<bool> taken_;  // of `carried_`
 };
 
 }  // namespace runrig::pickle

@@ -5,14 +5,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "runrig/channel/object.hpp"
 #include "runrig/channel/opcodes.hpp"
+#include "runrig/sync/unique_fd.hpp"
 
 namespace runrig::pickle {
+
+/// Descriptors that travel beside a pickle. Whoever sends them away for good closes them here (reset()), and the object
+/// that they came from sees it.
+using Descriptors = std::vector<std::shared_ptr<UniqueFd>>;
 
 /// Writes one pickle of protocol 5, value by value, without an Object in between: what Transfer<T>::write() is given.
 ///
@@ -48,6 +54,12 @@ class Encoder {
   void bytes(std::span<const std::byte> bytes);
   /// Anything. Throws as dumps() does.
   void object(const Object& object);
+
+  /// A descriptor of this process, of which the other end gets one of its own: its place among all that travel with
+  /// this pickle, as an int. Throws std::logic_error where none can travel (see carry()).
+  void descriptor(std::shared_ptr<UniqueFd> fd);
+  /// From now on, descriptors are added to `carried`, for whoever sends the pickle to send them along.
+  void carry(Descriptors& carried) noexcept { carried_ = &carried; }
 
   /// The number of elements is the same at both ends and is not sent.
   void begin_tuple(std::size_t elements) { put_op(elements == 0 ? detail::Op::empty_tuple : detail::Op::mark); }
@@ -91,6 +103,7 @@ class Encoder {
   std::size_t out_before_ = 0;             // its size at the beginning
   std::size_t dropped_ = 0;                // bytes that did not fit
   std::uint32_t memo_count_ = 0;           // of all objects so far
+  Descriptors* carried_ = nullptr;         // null: none can travel
   bool finished_ = false;
 };
 

@@ -103,12 +103,13 @@ namespace pickle {
 inline constexpr Limits unlimited{.max_bytes = SIZE_MAX, .max_memory = SIZE_MAX};
 
 /// Appends one whole pickle of `value`, in protocol 5. `out` is as before if this throws. Memory that `out` has is used
-/// first.
+/// first. Descriptors are added to `carried`; without one, none can be sent.
 template <class T>
-void encode(std::vector<std::byte>& out, const T& value) {
+void encode(std::vector<std::byte>& out, const T& value, Descriptors* carried = nullptr) {
   require_transferable<const T&>();
   if constexpr (Transferable<const T&>) {
     Encoder encoder(out);
+    if (carried != nullptr) encoder.carry(*carried);
     Transfer<std::decay_t<const T&>>::write(encoder, value);
     encoder.finish();
   }
@@ -136,11 +137,13 @@ void write_tuple(Encoder& encoder, const T&... values) {
 /// What `read` makes of the one value in `bytes`: directly, or if an Encoder would have written something else, through
 /// an Object.
 template <class Read>
-auto decode_with(std::span<const std::byte> bytes, const Limits& limits, const Read& read) {
+auto decode_with(std::span<const std::byte> bytes, const Limits& limits, std::span<const UniqueFd> carried,
+                 const Read& read) {
   std::optional<std::size_t> failed_at;
   if (Decoder::takes(bytes, limits)) {
     try {
       Decoder decoder(bytes, limits);
+      decoder.carry(carried);
       auto value = read(decoder);
       decoder.finish();
       return value;
@@ -149,19 +152,25 @@ auto decode_with(std::span<const std::byte> bytes, const Limits& limits, const R
     }
   }
   Decoder decoder(loads(bytes, limits), limits, bytes.size(), failed_at);
+  decoder.carry(carried);
   return read(decoder);
 }
 }  // namespace detail
 
-/// One pickle: a tuple of the values.
+/// One pickle: a tuple of the values. Descriptors are added to `carried`; if that is null, none can be sent.
 template <class... T>
-void encode_tuple(std::vector<std::byte>& out, const T&... values) {
+void encode_tuple_carrying(std::vector<std::byte>& out, Descriptors* carried, const T&... values) {
   (require_transferable<const T&>(), ...);
   if constexpr ((Transferable<const T&> && ...)) {
     Encoder encoder(out);
+    if (carried != nullptr) encoder.carry(*carried);
     detail::write_tuple(encoder, values...);
     encoder.finish();
   }
+}
+template <class... T>
+void encode_tuple(std::vector<std::byte>& out, const T&... values) {
+  encode_tuple_carrying(out, nullptr, values...);
 }
 template <class... T>
 [[nodiscard]] std::size_t encode_tuple_to(std::span<std::byte> room, const T&... values) {
@@ -175,21 +184,22 @@ template <class... T>
 
 /// The value in one pickle, which must fill `bytes` exactly. What encode() wrote is read at once; any other pickle of a
 /// value of that shape through an Object (see loads()). The bytes may be hostile: throws FormatError, which says where
-/// and what, and whatever the attach() of a handle throws.
+/// and what, and whatever the attach() of a handle throws. `carried` are the descriptors that came along.
 template <class T>
 [[nodiscard]] typename runrig::detail::Arriving<T>::Type decode(std::span<const std::byte> bytes,
-                                                                const Limits& limits = {}) {
+                                                                const Limits& limits = {},
+                                                                std::span<const UniqueFd> carried = {}) {
   using Sent = std::decay_t<T>;
   if constexpr (std::is_same_v<Sent, Object>) {
     return loads(bytes, limits);
   } else {
-    return detail::decode_with(bytes, limits, [](Decoder& decoder) { return Transfer<Sent>::read(decoder); });
+    return detail::decode_with(bytes, limits, carried, [](Decoder& decoder) { return Transfer<Sent>::read(decoder); });
   }
 }
 template <class... T>
-[[nodiscard]] std::tuple<typename runrig::detail::Arriving<T>::Type...> decode_tuple(std::span<const std::byte> bytes,
-                                                                                     const Limits& limits = {}) {
-  return detail::decode_with(bytes, limits,
+[[nodiscard]] std::tuple<typename runrig::detail::Arriving<T>::Type...> decode_tuple(
+    std::span<const std::byte> bytes, const Limits& limits = {}, std::span<const UniqueFd> carried = {}) {
+  return detail::decode_with(bytes, limits, carried,
                              [](Decoder& decoder) { return Transfer<std::tuple<std::decay_t<T>...>>::read(decoder); });
 }
 

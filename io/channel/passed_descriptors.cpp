@@ -1,4 +1,4 @@
-#include "passed_descriptors.hpp"
+#include "runrig/channel/passed_descriptors.hpp"
 
 #include <sys/socket.h>
 
@@ -9,14 +9,9 @@
 #include "runrig/sync/error.hpp"
 
 namespace runrig::detail {
-namespace {
 
-constexpr std::size_t most_descriptors = 253;  // SCM_MAX_FD, as the kernel has it
-
-}  // namespace
-
-bool send_with_descriptors(int socket, std::span<const std::byte> head, std::span<const std::byte> body,
-                           std::span<const int> descriptors) {
+ssize_t send_with_descriptors(int socket, std::span<const std::byte> head, std::span<const std::byte> body,
+                              std::span<const int> descriptors, int flags) {
   std::array<iovec, 2> parts{
       {{const_cast<std::byte*>(head.data()), head.size()}, {const_cast<std::byte*>(body.data()), body.size()}}};
   std::vector<std::byte> control(CMSG_SPACE(descriptors.size_bytes()));
@@ -32,18 +27,18 @@ bool send_with_descriptors(int socket, std::span<const std::byte> head, std::spa
     header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
   }
-  return retry_on_eintr([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL); }) != -1;
+  return retry_on_eintr([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL | flags); });
 }
 
-ReceivedMessage receive_with_descriptors(int socket, std::span<std::byte> buffer) {
+ReceivedMessage receive_with_descriptors(int socket, std::span<std::byte> buffer, int flags) {
   iovec part{buffer.data(), buffer.size()};
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(most_descriptors * sizeof(int))> control;
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(most_descriptors_at_once * sizeof(int))> control;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  const auto got = retry_on_eintr([&] { return ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
+  const auto got = retry_on_eintr([&] { return ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags); });
   ReceivedMessage received;
   if (got == -1) {
     received.code = errno;
