@@ -13,6 +13,7 @@
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/poll.hpp"
 #include "stream.hpp"
+#include "timed_messages.hpp"
 
 namespace runrig {
 namespace detail {
@@ -37,28 +38,30 @@ constexpr bool allows(Direction has, Direction needed) noexcept {
 // The head of the next message. Whatever happens from here to its last byte loses the place of what follows.
 class OneMessage {
  public:
-  OneMessage(ConnectionState& state, std::size_t max_bytes, CarriedDescriptors* carried) : state_(state) {
+  OneMessage(ConnectionState& state, std::size_t max_bytes, CarriedDescriptors* carried, Deadline deadline = {})
+      : state_(state), deadline_(deadline) {
     if (state.lost) {
       throw Error(std::errc::connection_aborted, "receive after a message that was not taken as a whole from",
                   state.stream.name);
     }
-    body_bytes_ = receive_head(state.stream, state_.lost, {}, carried);
+    body_bytes_ = receive_head(state.stream, state_.lost, deadline, carried);
     state_.lost = true;
     check_frame_length(body_bytes_, max_bytes, state.stream.name);
   }
   [[nodiscard]] std::uint64_t body_bytes() const noexcept { return body_bytes_; }
   template <class Buffer>
   void take(Buffer& out) {
-    receive_body(state_.stream, out, body_bytes_);
+    receive_body(state_.stream, out, body_bytes_, deadline_);
     state_.lost = false;
   }
   void take_into(std::span<std::byte> out) {
-    receive_rest(state_.stream, out, body_bytes_);
+    receive_rest(state_.stream, out, body_bytes_, deadline_);
     state_.lost = false;
   }
 
  private:
   ConnectionState& state_;
+  Deadline deadline_;
   std::uint64_t body_bytes_ = 0;
 };
 
@@ -77,6 +80,21 @@ Incoming::~Incoming() {
 }  // namespace detail
 
 using detail::ConnectionState;
+
+detail::TimedMessages::TimedMessages(Connection& connection, Deadline deadline)
+    : state_(connection.usable(Direction::receive)), deadline_(deadline) {
+  (void)connection.usable(Direction::send);
+}
+void detail::TimedMessages::send(std::span<const std::byte> bytes) const {
+  send_whole(state_.stream, FrameHead(bytes.size()).bytes(), bytes, {}, deadline_);
+}
+std::vector<std::byte> detail::TimedMessages::receive(std::size_t max_bytes) const {
+  OneMessage message(state_, max_bytes, nullptr, deadline_);
+  std::vector<std::byte> bytes;
+  message.take(bytes);
+  return bytes;
+}
+const detail::Stream& detail::TimedMessages::stream() const noexcept { return state_.stream; }
 
 Connection::Connection(UniqueFd fd, Direction direction, std::string_view name)
     : state_(std::make_shared<ConnectionState>()) {

@@ -5,6 +5,7 @@
 #include "runrig/batch/arrays.hpp"
 #include "runrig/batch/reduce.hpp"
 #include "runrig/batch/session.hpp"
+#include "runrig/channel/authentication.hpp"
 #include "runrig/channel/connection.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/channel/transfer.hpp"

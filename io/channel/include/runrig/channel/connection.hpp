@@ -21,6 +21,7 @@ enum class Direction : std::uint8_t { duplex, receive, send };
 namespace detail {
 struct ConnectionState;
 struct Incoming;
+class TimedMessages;
 /// A message on its way.
 struct Outgoing {
   std::vector<std::byte> bytes;
@@ -97,6 +98,7 @@ class Connection {
  private:
   template <class T>
   friend struct Transfer;
+  friend class detail::TimedMessages;
   [[nodiscard]] detail::Outgoing& begin_send();
   void finish_send();
   [[nodiscard]] detail::Incoming begin_recv(const pickle::Limits& limits);
