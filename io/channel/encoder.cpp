@@ -48,7 +48,7 @@ std::size_t Encoder::finish() {
 void Encoder::descriptor(std::shared_ptr<UniqueFd> fd) {
   if (carried_ == nullptr) {
     throw std::logic_error(
-        "send a connection: a descriptor can be an argument of a Process, or go through another connection between "
+        "send a connection: a descriptor can go through another connection between "
         "processes of this machine (a duplex pipe or a Unix socket); here it cannot");
   }
   if (!*fd) throw std::logic_error("send a connection: it is closed, or was given to another process");

@@ -404,5 +404,68 @@ TEST(FrameTest, HeadsAreThoseOfCPython) {
   EXPECT_EQ(head(0x0102030405060708), bytes_of("\xff\xff\xff\xff\1\2\3\4\5\6\7\10"));
 }
 
+TEST(ConnectionTest, Send_AConnectionGoesThroughAUnixSocketAndBothEndsHaveIt) {
+  auto [ours, theirs] = Pipe();
+  auto [inner, travelling] = Pipe();
+  auto [reading, writing] = Pipe(Direction::receive);
+  ours.send(travelling);
+  ours.send(std::pair<int, Connection>(7, writing.duplicate()));
+  auto received = theirs.recv<Connection>();
+  EXPECT_EQ(received.direction(), Direction::duplex);
+  EXPECT_NE(received.fileno(), travelling.fileno());
+  EXPECT_TRUE((::fcntl(received.fileno(), F_GETFD) & FD_CLOEXEC) != 0);
+  travelling.close();  // the receiver's is another
+  received.send(std::string("from the receiver"));
+  EXPECT_EQ(inner.recv<std::string>(), "from the receiver");
+  received.close();
+  EXPECT_THROW((void)inner.recv(), EndOfStream);
+
+  auto pair = theirs.recv<std::pair<int, Connection>>();
+  EXPECT_EQ(pair.first, 7);
+  EXPECT_EQ(pair.second.direction(), Direction::send);
+  writing.close();
+  pair.second.send(1.5);
+  EXPECT_EQ(reading.recv<double>(), 1.5);
+  ours.send(2);  // what travels beside a message is of that message only
+  EXPECT_EQ(theirs.recv<int>(), 2);
+}
+
+TEST(ConnectionTest, Send_AConnectionToAnotherProcessOutlivesTheSender) {
+  auto [ours, theirs] = Pipe();
+  auto [first, second] = Pipe();
+  const int code = test::run_in_child([&] {
+    theirs.send(second);
+    second.send(std::string("from a process that ends"));
+  });
+  ASSERT_EQ(code, 0);
+  theirs.close();
+  second.close();
+  auto received = ours.recv<Connection>();
+  EXPECT_EQ(first.recv<std::string>(), "from a process that ends");
+  received.send(3);
+  EXPECT_EQ(first.recv<int>(), 3);
+}
+
+TEST(ConnectionTest, Send_AConnectionThroughWhatTakesNoDescriptorsIsTheCallersMistake) {
+  auto [reading, writing] = Pipe(Direction::receive);
+  auto [inner, other] = Pipe();
+  EXPECT_THROW(writing.send(other), std::logic_error);
+  writing.send(4);  // nothing of it went out
+  EXPECT_EQ(reading.recv<int>(), 4);
+  std::vector<std::byte> bytes;
+  EXPECT_THROW(pickle::encode(bytes, other), std::logic_error);
+}
+
+TEST(ConnectionTest, Recv_AConnectionThatDidNotComeAlongIsAnError) {
+  auto [ours, theirs] = Pipe();
+  ours.send(std::pair<int, int>(0, 0));  // the pickle of one: the place of its descriptor, and its direction
+  EXPECT_EQ(test::thrown_code([&] { (void)theirs.recv<Connection>(); }), ErrorKind::format);
+  auto [inner, other] = Pipe();
+  ours.send(other);  // received as what it is not: what came along is closed
+  EXPECT_EQ((theirs.recv<std::pair<int, int>>()), (std::pair<int, int>(0, 0)));
+  other.close();
+  EXPECT_THROW((void)inner.recv(), EndOfStream);
+}
+
 }  // namespace
 }  // namespace runrig

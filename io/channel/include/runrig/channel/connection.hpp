@@ -149,8 +149,8 @@ typename detail::Arriving<T>::Type Connection::recv(const pickle::Limits& limits
   return pickle::decode<T>(in.bytes, in.limits, in.descriptors);
 }
 
-/// As a descriptor. Through another connection the receiver gets one of its own; as argument of a Process, it goes to
-/// the child for good and is closed here once that has started.
+/// As a descriptor, through another connection that is a Unix socket (a duplex Pipe): the receiver gets one of its own,
+/// and the sender's stays open. Anywhere else, as through a one-way pipe, send() throws std::logic_error.
 template <>
 struct Transfer<Connection> {
   static void write(pickle::Encoder& encoder, const Connection& connection);
