@@ -26,14 +26,17 @@ extern "C" {
 static H5FD_t* memory_open(const char*, unsigned, hid_t access, haddr_t) {
   const void* const info = H5Pget_driver_info(access);
   if (info == nullptr) return nullptr;
-  auto* const driver = new (std::nothrow) Driver{};
-  if (driver == nullptr) return nullptr;
-  driver->file = *static_cast<MemoryFile* const*>(info);
-  return &driver->base;
+  try {
+    auto driver = std::make_unique<Driver>();
+    driver->file = *static_cast<MemoryFile* const*>(info);
+    return &driver.release()->base;  // the library's, until memory_close()
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 
 static herr_t memory_close(H5FD_t* file) {
-  delete &driver_of(file);
+  const std::unique_ptr<Driver> owner(&driver_of(file));
   return 0;
 }
 
