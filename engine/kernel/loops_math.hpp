@@ -179,7 +179,8 @@ struct Split {
   using I = typename F::I;
   using U = typename F::U;
   explicit Split(V u) {
-    const I moved = (I)u + (F::one - F::root_half);
+    // As unsigned numbers, which wrap: of a NaN the sum may be past the largest signed one.
+    const I moved = (I)((U)u + static_cast<std::make_unsigned_t<decltype(F::one)>>(F::one - F::root_half));
     biased = (I)((U)moved >> F::fraction_bits);
     exponent = (V)((U)biased | F::whole) - ((V)(U{} + F::whole) + static_cast<typename F::T>(F::bias));
     m = (V)((moved & F::fraction_mask) + F::root_half);
@@ -244,7 +245,7 @@ V sine(V x) {
   const V first = 1 - half;
   const V even = first + fused(z * z, cosine_polynomial(z), (1 - first) - half);
   constexpr int top = 8 * sizeof(F::sign) - 1;
-  const I quadrant = (I)shifted + quarters;
+  const I quadrant = (I)((typename F::U)shifted + quarters);  // wraps: it may be a NaN
   const V value = (quadrant << top) < 0 ? even : odd;
   return (V)((I)value ^ ((quadrant << (top - 1)) & F::sign));
 }

@@ -366,7 +366,7 @@ TEST(Expression, RandomTextsNeverCrash) {
         types.push_back(static_cast<DType>(random() % dtype_count));
       const Program program = expression.bind(types);
       std::vector<std::byte> scratch(program.scratch_bytes());
-      const std::vector<std::uint64_t> data(70, 0x0101010101010101U);
+      const std::vector<std::uint64_t> data(2 * 70, 0x0101010101010101U);  // of the widest items
       const std::vector<Operand> operands(types.size(), Operand{std::as_bytes(std::span(data)).data(), false});
       std::vector<std::byte> out(70 * item_bytes(program.result()));
       run_program(program.code(), operands, out.data(), 70, scratch.data());
