@@ -317,16 +317,13 @@ ReduceOutput::ReduceOutput(Session::State& state, const ReduceRequest& request, 
   });
 }
 
-void ReduceOutput::fail(std::string_view reason) {
-  failures_.push_back(make_failure(file_, target_->dataset(), reason));
-  target_.reset();
-}
-
-bool ReduceOutput::add_to(SmallOutputs& small) {
-  if (!target_) return false;
+void ReduceOutput::attempt(const std::function<void()>& body) {
+  const auto fail = [&](std::string_view reason) {
+    failures_.push_back(make_failure(file_, target_->dataset(), reason));
+    target_.reset();
+  };
   try {
-    wanted_ = &target_->output();
-    return add_small(state_, small, *wanted_, output_);
+    body();
   } catch (const Cancelled&) {
     throw;
   } catch (const TaskError& error) {
@@ -334,27 +331,29 @@ bool ReduceOutput::add_to(SmallOutputs& small) {
   } catch (const Error& error) {
     fail(error.what());
   }
-  return false;
+}
+
+bool ReduceOutput::add_to(SmallOutputs& small) {
+  bool added = false;
+  if (!target_) return added;
+  attempt([&] {
+    wanted_ = &target_->output();
+    added = add_small(state_, small, *wanted_, output_);
+  });
+  return added;
 }
 
 void ReduceOutput::finish(FileOutcome& outcome, std::optional<SmallReport> made) {
-  try {
-    if (target_ && state_.dry_run != nullptr) {
-      target_->tell_plan(&output_, state_.dry_run->current());
-    } else if (target_) {
+  if (target_) {
+    attempt([&] {
+      if (state_.dry_run != nullptr) return target_->tell_plan(&output_, state_.dry_run->current());
       if (made) state_.progress.bytes += array_bytes(*wanted_);  // make_output() counts by itself
       auto notes = made ? std::move(made->notes) : make_output(state_, *wanted_, output_);
       ReduceResult& result = report_.results.emplace_back(target_->in_file(output_, std::move(notes)));
       outcome.output = result.output;
       outcome.datasets.push_back(request_.to);
       outcome.notes = result.notes;
-    }
-  } catch (const Cancelled&) {
-    throw;
-  } catch (const TaskError& error) {
-    fail(error.what());
-  } catch (const Error& error) {
-    fail(error.what());
+    });
   }
   report_.failures.insert(report_.failures.end(), failures_.begin(), failures_.end());
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,7 +78,8 @@ class ReduceOutput final : public GroupedOutput {
   void finish(FileOutcome& outcome, std::optional<SmallReport> made) override;
 
  private:
-  void fail(std::string_view reason);
+  /// Runs `body`; what it throws as TaskError or Error is the target's failure.
+  void attempt(const std::function<void()>& body);
 
   Session::State& state_;
   const ReduceRequest& request_;
