@@ -112,17 +112,9 @@ struct Answer {
 
 std::vector<Answer> ask_numpy(const std::string& python, const Columns& inputs, const std::vector<Case>& cases) {
   const test::TemporaryDirectory folder;
-  for (const auto& [name, column] : inputs) {
-    std::ofstream(folder / name, std::ios::binary)
-        .write(reinterpret_cast<const char*>(column.bytes.data()), static_cast<std::streamsize>(column.bytes.size()));
-  }
-  std::ofstream lines(folder / "cases");
-  for (const Case& each : cases) lines << (each.python.empty() ? each.ours : each.python) << '\n';
-  lines.close();
-  const auto run = test::run_command({python, "-c", program, folder.path().string()}, {}, std::chrono::seconds(100),
-                                     {"NPY_PROMOTION_STATE=weak"});
-  EXPECT_EQ(run.exit_code, 0) << run.err;
-  std::ifstream file(folder / "results", std::ios::binary);
+  std::vector<std::string> lines;
+  for (const Case& each : cases) lines.push_back(each.python.empty() ? each.ours : each.python);
+  std::ifstream file = test::ask_python(python, program, folder.path(), inputs, lines);
   std::vector<Answer> answers;
   std::array<char, 20> head{};
   while (file.read(head.data(), head.size())) {

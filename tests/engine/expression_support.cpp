@@ -1,9 +1,14 @@
 #include "expression_support.hpp"
 
+#include <gtest/gtest.h>
+
 #include <array>
 #include <bit>
+#include <chrono>
 #include <limits>
 #include <stdexcept>
+
+#include "support.hpp"
 
 namespace runrig::test {
 namespace {
@@ -72,6 +77,22 @@ std::vector<double> as_doubles(const Column& column) {
     }
     return result;
   });
+}
+
+std::ifstream ask_python(const std::string& python, const char* program, const std::filesystem::path& folder,
+                         const Columns& columns, const std::vector<std::string>& lines) {
+  for (const auto& [name, column] : columns) {
+    std::ofstream(folder / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(column.bytes.data()), static_cast<std::streamsize>(column.bytes.size()));
+  }
+  {
+    std::ofstream cases(folder / "cases");
+    for (const std::string& each : lines) cases << each << '\n';
+  }
+  const auto run = run_command({python, "-c", program, folder.string()}, {}, std::chrono::seconds(100),
+                               {"NPY_PROMOTION_STATE=weak"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  return std::ifstream(folder / "results", std::ios::binary);
 }
 
 Column evaluate(std::string_view text, const Columns& columns) {

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <map>
 #include <random>
@@ -40,6 +42,11 @@ std::vector<T> numbers_of(const Column& column) {
 }
 /// Rounded where the dtype is wider.
 std::vector<double> as_doubles(const Column& column);
+
+/// Runs a Python program whose first argument is `folder`, in which it finds the columns by their names and `lines` in
+/// "cases", and in which it leaves "results"; those are returned, open. NumPy has the promotion of NumPy 2.
+std::ifstream ask_python(const std::string& python, const char* program, const std::filesystem::path& folder,
+                         const Columns& columns, const std::vector<std::string>& lines);
 
 /// Evaluates for the elements of the columns that it names; one element if it names none.
 Column evaluate(std::string_view text, const Columns& columns);
