@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "expression_text.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 using Tree = std::shared_ptr<const ExpressionTree>;
 
-/// A tree that grows at its end.
+/// A tree that grows at its end, with the types of its reductions' results.
 class Grown {
  public:
   explicit Grown(ExpressionTree tree) : tree_(std::move(tree)) {}
@@ -25,15 +26,19 @@ class Grown {
     tree_.literals.push_back(literal);
     return add(Operation::literal, column, {static_cast<std::uint32_t>(tree_.literals.size() - 1)});
   }
-  std::uint32_t add(ReductionNode reduction, std::uint32_t column) {
+  /// Of elements of that type.
+  std::uint32_t add(ReductionNode reduction, DType elements, std::uint32_t column) {
+    types_.push_back(reduction_dtype(reduction.operation, elements));
     tree_.reductions.push_back(std::move(reduction));
     return add(Operation::reduction, column, {static_cast<std::uint32_t>(tree_.reductions.size() - 1)});
   }
-  [[nodiscard]] ExpressionTree& tree() noexcept { return tree_; }
+  [[nodiscard]] const std::string& text() const noexcept { return tree_.text; }
+  [[nodiscard]] std::span<const DType> reduction_types() const noexcept { return types_; }
   [[nodiscard]] Tree share() && { return std::make_shared<const ExpressionTree>(std::move(tree_)); }
 
  private:
   ExpressionTree tree_;
+  std::vector<DType> types_;
 };
 
 /// `operation` of the whole of `argument`.
@@ -56,23 +61,24 @@ Tree marked(const Tree& argument, const Literal& nan, const std::optional<Litera
   return std::move(grown).share();
 }
 
-/// Puts reductions of real numbers for one of complex numbers, and what makes its result of theirs. Returns the node of
-/// the result.
-std::uint32_t add_real_reductions(Grown& to, const ReductionNode& reduction, std::uint32_t column) {
+/// Puts reductions of real numbers for one of complex numbers, of type `elements`, and what makes its result of theirs.
+/// Returns the node of the result.
+std::uint32_t add_real_reductions(Grown& to, const ReductionNode& reduction, DType elements, std::uint32_t column) {
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-  const auto reduced = [&](Reduction operation, NanPolicy policy, Tree argument) {
+  const auto reduced = [&](Reduction operation, NanPolicy policy, Tree argument, DType of) {
     ReductionNode node = reduction;
     node.operation = operation;
     node.nan = policy;
     node.argument = std::move(argument);
-    return to.add(std::move(node), column);
+    return to.add(std::move(node), of, column);
   };
   // A complex number is NaN if one of its parts is; then neither is counted.
   const bool skip = reduction.nan == NanPolicy::skip;
   const Tree argument = skip ? marked(reduction.argument, Literal::of_complex(nan, nan), {}) : reduction.argument;
   const auto of_parts = [&](Reduction operation) {
-    const std::uint32_t real = reduced(operation, reduction.nan, applied(Operation::real, argument));
-    const std::uint32_t imaginary = reduced(operation, reduction.nan, applied(Operation::imaginary, argument));
+    const DType part = part_dtype(elements);
+    const std::uint32_t real = reduced(operation, reduction.nan, applied(Operation::real, argument), part);
+    const std::uint32_t imaginary = reduced(operation, reduction.nan, applied(Operation::imaginary, argument), part);
     return std::pair(real, imaginary);
   };
   switch (reduction.operation) {
@@ -89,16 +95,16 @@ std::uint32_t add_real_reductions(Grown& to, const ReductionNode& reduction, std
     }
     case Reduction::count:
       return reduced(Reduction::count, NanPolicy::propagate,
-                     marked(reduction.argument, Literal::of_real(nan), Literal::of_real(0)));
+                     marked(reduction.argument, Literal::of_real(nan), Literal::of_real(0)), DType::float64);
     case Reduction::any:
     case Reduction::all:
       return reduced(reduction.operation, NanPolicy::propagate,
-                     applied(Operation::logical_not, applied(Operation::logical_not, argument)));
+                     applied(Operation::logical_not, applied(Operation::logical_not, argument)), DType::boolean);
     default:
       break;
   }
   const std::string name(reduction_name(reduction.operation));
-  throw ExpressionError(to.tree().text, column,
+  throw ExpressionError(to.text(), column,
                         quoted(name) + " is not defined for complex numbers; write " + name +
                             "(abs(...)), or of real(...) and imag(...)");
 }
@@ -115,18 +121,26 @@ std::vector<DType> types_of(const ExpressionTree& inner, const ExpressionTree& o
 }  // namespace
 }  // namespace detail
 
-std::pair<Expression, DType> Expression::with_real_reductions_and_type(std::span<const DType> types) const {
+struct Expression::Lowered {
+  Expression expression;
+  DType type = DType::float64;      // of its value
+  std::size_t complex_nesting = 0;  // how many reductions of complex numbers lie within each other
+};
+
+Expression::Lowered Expression::lowered(std::span<const DType> types) const {
   using detail::Operation;
   std::vector<DType> all(types.begin(), types.end());
-  if (tree_->reductions.empty()) return {*this, bind(all).result()};
+  if (tree_->reductions.empty()) return {*this, bind(all).result(), 0};
   std::vector<detail::ReductionNode> inner = tree_->reductions;
   std::vector<DType> inner_types;
+  std::vector<std::size_t> nesting;
   for (detail::ReductionNode& each : inner) {
     Expression argument;
     argument.tree_ = each.argument;
-    auto [lowered, type] = argument.with_real_reductions_and_type(detail::types_of(*each.argument, *tree_, types));
-    each.argument = lowered.tree_;
-    inner_types.push_back(type);
+    const Lowered made = argument.lowered(detail::types_of(*each.argument, *tree_, types));
+    each.argument = made.expression.tree_;
+    inner_types.push_back(made.type);
+    nesting.push_back(made.complex_nesting + (is_complex(made.type) ? 1 : 0));
   }
   detail::ExpressionTree empty = *tree_;
   empty.nodes.clear();
@@ -136,9 +150,14 @@ std::pair<Expression, DType> Expression::with_real_reductions_and_type(std::span
   for (const detail::Node& node : tree_->nodes) {
     if (node.operation == Operation::reduction) {
       const detail::ReductionNode& reduction = inner[node.arguments[0]];
-      moved.push_back(is_complex(inner_types[node.arguments[0]])
-                          ? detail::add_real_reductions(grown, reduction, node.column)
-                          : grown.add(reduction, node.column));
+      const DType elements = inner_types[node.arguments[0]];
+      if (nesting[node.arguments[0]] > max_complex_nesting) {
+        throw ExpressionError(
+            tree_->text, node.column,
+            "reductions of complex numbers are nested more than " + std::to_string(max_complex_nesting) + " deep");
+      }
+      moved.push_back(is_complex(elements) ? detail::add_real_reductions(grown, reduction, elements, node.column)
+                                           : grown.add(reduction, elements, node.column));
       continue;
     }
     std::array<std::uint32_t, 3> arguments = node.arguments;
@@ -149,20 +168,16 @@ std::pair<Expression, DType> Expression::with_real_reductions_and_type(std::span
     }
     moved.push_back(grown.add(node.operation, node.column, arguments));
   }
+  all.insert(all.end(), grown.reduction_types().begin(), grown.reduction_types().end());
   Expression result;
   result.tree_ = std::move(grown).share();
-  for (const detail::ReductionNode& each : result.tree_->reductions) {
-    Expression argument;
-    argument.tree_ = each.argument;
-    const std::vector<DType> own = detail::types_of(*each.argument, *tree_, types);
-    all.push_back(reduction_dtype(each.operation, argument.with_real_reductions_and_type(own).second));
-  }
-  return {result, result.bind(all).result()};
+  const DType type = result.bind(all).result();
+  return {std::move(result), type, *std::max_element(nesting.begin(), nesting.end())};
 }
 
 Expression Expression::with_real_reductions(std::span<const DType> types) const {
   if (tree_->reductions.empty()) return *this;
-  return with_real_reductions_and_type(types).first;
+  return lowered(types).expression;
 }
 
 }  // namespace runrig

@@ -341,6 +341,26 @@ INSTANTIATE_TEST_SUITE_P(
                       ErrorCase{"1j / 0", 4, "division by zero"}, ErrorCase{"1 + max(z)", 5, "write max(abs(...))"},
                       ErrorCase{"argmin(z)", 1, "'argmin' is not defined"}, ErrorCase{"prod(z)", 1, "'prod' is not"}));
 
+TEST(ComplexTest, ReductionsWithinReductionsEndInTime) {
+  const auto nested = [](std::size_t depth) {
+    std::string text = "z";
+    for (std::size_t i = 0; i < depth; ++i) text = "sum(" + text + ")";
+    return Expression::parse(text);
+  };
+  const auto depth_of = [](Expression each) {
+    std::size_t depth = 0;
+    for (; !each.reductions().empty(); ++depth) each = each.reductions()[0].argument;
+    return depth;
+  };
+  constexpr std::size_t many = Expression::max_nesting / 2;
+  EXPECT_EQ(depth_of(nested(many).with_real_reductions(std::array{DType::float64})), many);
+  constexpr std::size_t most = Expression::max_complex_nesting;
+  EXPECT_EQ(depth_of(nested(most).with_real_reductions(std::array{DType::complex64})), most);
+  const auto text =
+      test::thrown_text([&] { (void)nested(most + 1).with_real_reductions(std::array{DType::complex64}); });
+  EXPECT_THAT(text, HasSubstr("nested more than 8 deep"));
+}
+
 TEST(ComplexTest, ReductionsAreThoseOfTheParts) {
   std::mt19937_64 random(3);
   std::normal_distribution<double> normal;

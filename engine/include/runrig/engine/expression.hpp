@@ -8,7 +8,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "runrig/engine/reduction.hpp"
@@ -140,6 +139,7 @@ class Expression {
   static constexpr std::size_t max_text_bytes = 32768;
   static constexpr std::size_t max_nesting = 200;  ///< parentheses, calls, unary signs and powers within each other
   static constexpr std::size_t max_terms = 4096;   ///< literals, variables, operators and calls
+  static constexpr std::size_t max_complex_nesting = 8;  ///< reductions of complex numbers within each other
 
   /// Throws ExpressionError.
   [[nodiscard]] static Expression parse(std::string_view text);
@@ -156,7 +156,8 @@ class Expression {
   /// The same expression, for variables of these types, in which every reduction is one of real numbers: those of
   /// complex numbers are made of reductions of their parts (their sum is the sum of the real parts and that of the
   /// imaginary ones). To be asked for reductions() and bound in place of this one. Throws ExpressionError where there
-  /// is none, such as the largest of complex numbers.
+  /// is none, such as the largest of complex numbers, and past max_complex_nesting: each level computes the one within
+  /// it twice.
   [[nodiscard]] Expression with_real_reductions(std::span<const DType> types) const;
   /// Whether the program reads this one of variables(); if not, only reductions do, and its operand may be anything.
   [[nodiscard]] bool reads_variable(std::size_t index) const;
@@ -172,7 +173,8 @@ class Expression {
   [[nodiscard]] static std::vector<std::string_view> function_names();
 
  private:
-  [[nodiscard]] std::pair<Expression, DType> with_real_reductions_and_type(std::span<const DType> types) const;
+  struct Lowered;
+  [[nodiscard]] Lowered lowered(std::span<const DType> types) const;
 
   std::shared_ptr<const detail::ExpressionTree> tree_;
 };
