@@ -11,6 +11,7 @@
 
 #include "big_file.hpp"
 #include "command.hpp"
+#include "processes.hpp"
 #include "running.hpp"
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/killpoint.hpp"
@@ -97,7 +98,8 @@ TEST_F(KillTest, AfterTheWholeGroupIsKilledNothingPartialIsThereAndTheNextStartC
     EXPECT_TRUE(eventually([&] {
       const auto all = all_processes();
       return std::none_of(family.begin(), family.end(), [&](const auto& each) {
-        return all.contains(each.first) && all.at(each.first).second == each.second;
+        const auto found = all.find(each.first);
+        return found != all.end() && found->second.lives() && found->second.name == each.second;
       });
     })) << "a process outlived its group";
     if (fs::exists(output())) {

@@ -1,18 +1,16 @@
 #include "resource_watch.hpp"
 
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "processes.hpp"
 #include "runrig/sync/error.hpp"
-#include "runrig/sync/unique_fd.hpp"
 
 namespace runrig::test {
 namespace {
@@ -31,35 +29,16 @@ std::chrono::duration<double> cpu_of_children() {
   return std::chrono::duration<double>(seconds(usage.ru_utime) + seconds(usage.ru_stime));
 }
 
-/// A file of /proc; empty if its process is gone, before it was opened or after.
-std::string text_of(const std::string& path) {
-  std::string text(4096, '\0');
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const auto got = fd ? retry_on_eintr([&] { return ::read(fd.get(), text.data(), text.size()); }) : 0;
-  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-  return text;
-}
-
-/// The children of each process; processes come and go meanwhile.
+/// The children of each process.
 std::multimap<int, int> family() {
   std::multimap<int, int> children;
-  for (const auto& each : std::filesystem::directory_iterator("/proc")) {
-    const std::string name = each.path().filename();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string text = text_of(each.path() / "stat");
-    const auto behind_name = text.rfind(')');  // the name may hold anything
-    if (behind_name == std::string::npos) continue;
-    std::istringstream fields(text.substr(behind_name + 1));
-    std::string state;
-    int parent = 0;
-    if (fields >> state >> parent) children.emplace(parent, std::stoi(name));
-  }
+  for (const auto& [pid, process] : all_processes()) children.emplace(process.parent, pid);
   return children;
 }
 
 /// This process's share of its anonymous and shared memory: shares add up to what is really used.
 std::uint64_t memory_of(int pid) {
-  std::istringstream lines(text_of("/proc/" + std::to_string(pid) + "/smaps_rollup"));
+  std::istringstream lines(process_file(pid, "smaps_rollup"));
   std::uint64_t kibibytes = 0;
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("Pss_Anon:") || line.starts_with("Pss_Shmem:")) {

@@ -5,44 +5,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
+#include <map>
 #include <set>
 
 #include "command.hpp"
+#include "processes.hpp"
 
 namespace runrig::test {
 
-namespace fs = std::filesystem;
-
-std::map<int, std::pair<int, std::string>> all_processes() {
-  std::map<int, std::pair<int, std::string>> found;
-  for (const auto& each : fs::directory_iterator("/proc")) {
-    const std::string name = each.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(each.path() / "stat");
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
-    const auto open = text.find('(');
-    const auto close = text.rfind(')');
-    if (open == std::string::npos || close == std::string::npos || close + 4 > text.size()) continue;
-    if (text[close + 2] == 'Z') continue;
-    found[std::stoi(name)] = {std::atoi(text.c_str() + close + 4), text.substr(open + 1, close - open - 1)};
-  }
-  return found;
-}
-
 std::map<int, std::string> descendants(int root) {
-  const auto all = all_processes();
+  std::map<pid_t, ProcessState> all = all_processes();
+  std::erase_if(all, [](const auto& each) { return !each.second.lives(); });
   std::set<int> family{root};
   for (bool grown = true; grown;) {
     grown = false;
-    for (const auto& [pid, parent_and_name] : all) {
-      if (family.contains(parent_and_name.first)) grown = family.insert(pid).second || grown;
+    for (const auto& [pid, process] : all) {
+      if (family.contains(process.parent)) grown = family.insert(pid).second || grown;
     }
   }
   std::map<int, std::string> result;
   for (const int pid : family) {
-    if (pid != root && all.contains(pid)) result[pid] = all.at(pid).second;
+    if (pid != root && all.contains(pid)) result[pid] = all.at(pid).name;
   }
   return result;
 }

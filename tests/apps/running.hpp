@@ -3,14 +3,11 @@
 #include <chrono>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 /// The command while it runs.
 namespace runrig::test {
 
-/// pid -> (parent, name) of every process.
-[[nodiscard]] std::map<int, std::pair<int, std::string>> all_processes();
 /// The living descendants of `root`, and their names.
 [[nodiscard]] std::map<int, std::string> descendants(int root);
 

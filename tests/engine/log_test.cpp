@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,6 +17,7 @@
 
 #include "pool_test_support.hpp"
 #include "process/whole_write.hpp"
+#include "processes.hpp"
 #include "runrig/sync/killpoint.hpp"
 #include "runrig/sync/unique_fd.hpp"
 #include "support.hpp"
@@ -265,14 +265,6 @@ TEST_F(LogTest, AWriterThatIsKilledInTheMiddleOfALineStopsNobody) {
   EXPECT_NE(text.find("[INFO/MainProcess] the living go on\n"), std::string::npos) << text;
 }
 
-char state_of(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  const auto end = text.rfind(')');
-  return end == std::string::npos || end + 2 >= text.size() ? '?' : text[end + 2];
-}
-
 TEST_F(LogTest, AStoppedWriterIsWaitedForOneSecondOnly) {
   RUNRIG_NEED_FORKS();
   std::array<int, 2> ends{};
@@ -288,7 +280,7 @@ TEST_F(LogTest, AStoppedWriterIsWaitedForOneSecondOnly) {
     return ::fcntl(writing.get(), F_GETLK, &range) == 0 && range.l_type != F_UNLCK;
   }));
   writer.signal(SIGSTOP);
-  ASSERT_TRUE(test::eventually([&] { return state_of(writer.pid()) == 'T'; }));
+  ASSERT_TRUE(test::eventually([&] { return test::process_state(writer.pid()).state == 'T'; }));
   std::string buffer(1 << 17, 0);
   ASSERT_GT(::read(reading.get(), buffer.data(), buffer.size()), 0) << "room for our line";
   detail::write_whole(writing.get(), "after all\n");

@@ -3,11 +3,13 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <sstream>
 #include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "pool_test_support.hpp"
+#include "processes.hpp"
 
 #if defined(__SANITIZE_THREAD__)
 // What libtbb, which is not built with the sanitizer, does by itself (its own memset, say) is not looked at; kernels
@@ -406,7 +408,7 @@ TEST_F(ParallelTest, WorkersMapASegmentOnceAndLetGoOfItWhenItIsClosed) {
   Pool pool(2);
   const pid_t worker = pool.worker_pids()[0];
   const auto mappings = [&] {
-    std::ifstream file("/proc/" + std::to_string(worker) + "/maps");
+    std::istringstream file(test::process_file(worker, "maps"));
     int count = 0;
     for (std::string line; std::getline(file, line);) count += line.find("memfd:") != std::string::npos ? 1 : 0;
     return count;

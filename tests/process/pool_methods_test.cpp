@@ -24,6 +24,7 @@
 #include "../shm/session_support.hpp"
 #include "process/fork_server.hpp"
 #include "process_support.hpp"
+#include "processes.hpp"
 #include "runrig/engine/context.hpp"
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
@@ -331,9 +332,7 @@ TEST_P(PoolMethodsTest, NothingIsLeftOfAPool) {
 std::vector<pid_t> fork_servers() {
   std::vector<pid_t> found;
   for (const pid_t child : test::children_of(::getpid())) {
-    std::ifstream comm("/proc/" + std::to_string(child) + "/comm");
-    std::string name;
-    if (std::getline(comm, name) && name == "runrig-server") found.push_back(child);
+    if (test::process_state(child).name == "runrig-server") found.push_back(child);
   }
   return found;
 }

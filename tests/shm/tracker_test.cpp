@@ -9,9 +9,9 @@
 
 #include <fstream>
 #include <map>
-#include <sstream>
 #include <thread>
 
+#include "processes.hpp"
 #include "session_support.hpp"
 
 namespace runrig {
@@ -26,13 +26,6 @@ class TrackerTest : public ::testing::Test {
   const test::SegmentName name_;
   const test::SegmentName other_name_;
 };
-
-std::string proc_text(int pid, const std::string& file) {
-  std::ifstream stream("/proc/" + std::to_string(pid) + "/" + file);
-  std::stringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
 
 TEST_F(TrackerTest, UnlinksWhatAKilledCreatorLeft) {
   test::Creator creator(name_);
@@ -203,8 +196,8 @@ TEST_F(TrackerTest, HasNoTerminalNoInheritedDescriptorAndNobodysMemory) {
   const auto targets = descriptors();
   for (int fd = 0; fd <= 2; ++fd) EXPECT_EQ(targets.at(fd), "/dev/null");
   EXPECT_THAT(targets.at(3), ::testing::HasSubstr("/dev/shm/runrig-"));
-  EXPECT_THAT(proc_text(tracker, "maps"), ::testing::Not(::testing::HasSubstr("rw-s")));
-  EXPECT_EQ(proc_text(tracker, "comm"), "runrig-tracker\n");
+  EXPECT_THAT(test::process_file(tracker, "maps"), ::testing::Not(::testing::HasSubstr("rw-s")));
+  EXPECT_EQ(test::process_file(tracker, "comm"), "runrig-tracker\n");
   EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(tracker) + "/cwd"), "/");
   EXPECT_NE(::getsid(tracker), ::getsid(0));
   EXPECT_NE(::getsid(tracker), tracker);  // no leader of its session, so it can never get a terminal

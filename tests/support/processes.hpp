@@ -1,54 +1,38 @@
 #pragma once
 
 #include <sys/types.h>
-#include <unistd.h>
 
 #include <cstdint>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
-/// What the kernel says of processes.
+/// What the kernel says of processes, which come and go while they are looked at.
 namespace runrig::test {
 
+/// The file /proc/PID/`file`; empty if the process is gone, before the file was opened or after. (A std::ifstream
+/// throws where a read fails with ESRCH.)
+[[nodiscard]] std::string process_file(std::int64_t pid, const std::string& file);
+
+struct ProcessState {
+  char state = '?';  // as proc(5) says
+  pid_t parent = 0;
+  std::string name{};
+  [[nodiscard]] bool lives() const noexcept { return state != 'Z' && state != 'X' && state != '?'; }
+};
+/// A zombie's as well; the state '?' if there is no such process.
+[[nodiscard]] ProcessState process_state(std::int64_t pid);
+/// Every process, zombies as well.
+[[nodiscard]] std::map<pid_t, ProcessState> all_processes();
+
 /// False for a process that is gone, or a zombie.
-inline bool process_lives(std::int64_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  if (!std::getline(file, text)) return false;
-  const auto end = text.rfind(')');
-  return end != std::string::npos && end + 2 < text.size() && text[end + 2] != 'Z' && text[end + 2] != 'X';
-}
+[[nodiscard]] inline bool process_lives(std::int64_t pid) { return process_state(pid).lives(); }
 
 /// Zombies as well.
-inline std::vector<pid_t> children_of(pid_t parent) {
-  std::vector<pid_t> children;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "stat");
-    std::string text;
-    if (!std::getline(file, text)) continue;
-    pid_t found = 0;
-    char state = 0;
-    const auto end = text.rfind(')');
-    if (end == std::string::npos || std::sscanf(text.c_str() + end + 1, " %c %d", &state, &found) != 2) continue;
-    if (found == parent) children.push_back(std::stoi(name));
-  }
-  return children;
-}
-inline std::vector<pid_t> own_children() { return children_of(::getpid()); }
+[[nodiscard]] std::vector<pid_t> children_of(pid_t parent);
+[[nodiscard]] std::vector<pid_t> own_children();
 
 /// Of this process.
-inline std::size_t open_descriptors() {
-  std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    (void)entry;
-    ++count;
-  }
-  return count - 1;  // the one that reads the directory
-}
+[[nodiscard]] std::size_t open_descriptors();
 
 }  // namespace runrig::test
