@@ -15,6 +15,11 @@ using Loop = void (*)(std::byte* result, const std::byte* const* arguments, std:
 /// A loop for each operation and lane; null where there is none.
 struct LoopTable {
   std::array<std::array<Loop, lane_count>, op_count> loops{};
+  /// The same for some with results of f32 and f64, which go past the caches; they are aligned to lines of 64 bytes.
+  std::array<std::array<Loop, 2>, op_count> streamed{};
+  [[nodiscard]] Loop streamed_at(Op op, Lane lane) const noexcept {
+    return lane == Lane::f32 || lane == Lane::f64 ? streamed[static_cast<std::size_t>(op)][lane == Lane::f64] : nullptr;
+  }
   [[nodiscard]] Loop at(Op op, Lane lane) const noexcept {
     return loops[static_cast<std::size_t>(op)][static_cast<std::size_t>(lane)];
   }

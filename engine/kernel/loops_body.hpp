@@ -87,6 +87,49 @@ void elementwise(std::byte* result, const std::byte* const* arguments, std::size
   run_elementwise<F, Result, Arguments...>(result, arguments, packets, std::index_sequence_for<Arguments...>{});
 }
 
+/// The same past the caches: by vectors, which the compiler makes of the inner loop.
+template <class F, class T, class... Arguments, std::size_t... index>
+void run_streamed(std::byte* result, const std::byte* const* arguments, std::size_t packets,
+                  std::index_sequence<index...>) {
+  auto* const out = reinterpret_cast<T*>(result);
+  const auto loop = [&](const Arguments*... in) {
+    constexpr std::size_t width = width_of<T>;
+    for (std::size_t vector = 0; vector != packets * (packet_elements / width); ++vector) {
+      alignas(vector_bytes) T lanes[width];
+      for (std::size_t k = 0; k < width; ++k) lanes[k] = F{}(in[vector * width + k]...);
+      stream_vector(out + vector * width, load_vector(static_cast<const T*>(lanes)));
+    }
+  };
+  loop(reinterpret_cast<const Arguments*>(arguments[index])...);
+}
+template <class F, class T, class... Arguments>
+void streamed_elementwise(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
+  run_streamed<F, T, Arguments...>(result, arguments, packets, std::index_sequence_for<Arguments...>{});
+}
+
+/// Of two NaNs the machine gives the first, and the compiler exchanges the operands of sums and products, in one copy
+/// of an unrolled loop but not in the other. What it is not told the origin of, it has in a register; the other operand
+/// then comes from memory, which no instruction has first.
+template <class V>
+V in_register(V vector) {
+#if defined(__SSE2__)
+  asm("" : "+x"(vector));
+#endif
+  return vector;
+}
+struct Sum {
+  template <class V>
+  static V of(V a, V b) {
+    return in_register(a) + b;
+  }
+};
+struct Product {
+  template <class V>
+  static V of(V a, V b) {
+    return in_register(a) * b;
+  }
+};
+
 /// A function of two complex numbers that multiplies. Real and imaginary parts are taken apart first: side by side, GCC
 /// 12 makes one instruction of a product and a sum (vfmaddsub) whatever -ffp-contract says, which rounds once less than
 /// the levels without it.
@@ -122,13 +165,16 @@ class TableBuilder {
   constexpr void set(Op op, Lane lane, Loop loop) {
     table_.loops[static_cast<std::size_t>(op)][static_cast<std::size_t>(lane)] = loop;
   }
+  constexpr void set_streamed(Op op, Lane lane, Loop loop) {
+    table_.streamed[static_cast<std::size_t>(op)][lane == Lane::f64] = loop;
+  }
   template <class F, class... T>
   constexpr void unary(Op op) {
-    (set(op, LaneOf<T>::value, elementwise<F, T, T>), ...);
+    (add<F, T, T>(op), ...);
   }
   template <class F, class... T>
   constexpr void binary(Op op) {
-    (set(op, LaneOf<T>::value, elementwise<F, T, T, T>), ...);
+    (add<F, T, T, T>(op), ...);
   }
   template <class F, class... T>
   constexpr void predicate(Op op) {
@@ -159,13 +205,26 @@ class TableBuilder {
   }
   template <class F>
   constexpr void function(Op op) {
-    set(op, Lane::f32, vector_unary<F, float>);
-    set(op, Lane::f64, vector_unary<F, double>);
+    set(op, Lane::f32, vector_unary<F, Kept, float>);
+    set(op, Lane::f64, vector_unary<F, Kept, double>);
+    set_streamed(op, Lane::f32, vector_unary<F, Streamed, float>);
+    set_streamed(op, Lane::f64, vector_unary<F, Streamed, double>);
   }
+#if defined(__FMA__)
+  template <class F>
+  constexpr void staged(Op op) {
+    set(op, Lane::f32, staged_unary<F, Kept, float>);
+    set(op, Lane::f64, staged_unary<F, Kept, double>);
+    set_streamed(op, Lane::f32, staged_unary<F, Streamed, float>);
+    set_streamed(op, Lane::f64, staged_unary<F, Streamed, double>);
+  }
+#endif
   template <class F>
   constexpr void function2(Op op) {
-    set(op, Lane::f32, vector_binary<F, float>);
-    set(op, Lane::f64, vector_binary<F, double>);
+    set(op, Lane::f32, vector_binary<F, Kept, float>);
+    set(op, Lane::f64, vector_binary<F, Kept, double>);
+    set_streamed(op, Lane::f32, vector_binary<F, Streamed, float>);
+    set_streamed(op, Lane::f64, vector_binary<F, Streamed, double>);
   }
   template <class F>
   constexpr void repaired(Op op) {
@@ -180,6 +239,14 @@ class TableBuilder {
   }
 
  private:
+  template <class F, class T, class... Arguments>
+  constexpr void add(Op op) {
+    if constexpr (std::is_floating_point_v<T>) {
+      set_streamed(op, LaneOf<T>::value, streamed_elementwise<F, T, Arguments...>);
+    }
+    set(op, LaneOf<T>::value, elementwise<F, T, Arguments...>);
+  }
+
   LoopTable table_;
 };
 
@@ -232,11 +299,11 @@ constexpr void add_arithmetic(TableBuilder& to) {
   using u64 = std::uint64_t;
   using i64 = std::int64_t;
   to.binary_wrapping<Add>(Op::add);
-  to.binary<Add, float, double>(Op::add);
+  to.function2<Sum>(Op::add);
   to.binary_wrapping<Subtract>(Op::subtract);
   to.binary<Subtract, float, double>(Op::subtract);
   to.binary_wrapping<Multiply>(Op::multiply);
-  to.binary<Multiply, float, double>(Op::multiply);
+  to.function2<Product>(Op::multiply);
   to.binary<Divide, float, double>(Op::divide);
   to.binary<FloorDivide, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::floor_divide);
   to.binary<Remainder, u8, i8, u16, i16, u32, i32, u64, i64, float, double>(Op::remainder);
@@ -313,11 +380,11 @@ constexpr void add_functions(TableBuilder& to) {
   to.function2<SleefHypot>(Op::hypot);
   to.function2<SleefPower>(Op::power);
 #if defined(__FMA__)
-  to.function<FastExp>(Op::exp);
-  to.function<FastLog>(Op::log);
-  to.function<FastLog1p>(Op::log1p);
-  to.function<FastSin>(Op::sin);
-  to.function<FastCos>(Op::cos);
+  to.staged<FastExp>(Op::exp);
+  to.staged<FastLog>(Op::log);
+  to.staged<FastLog1p>(Op::log1p);
+  to.staged<FastSin>(Op::sin);
+  to.staged<FastCos>(Op::cos);
 #endif
 }
 

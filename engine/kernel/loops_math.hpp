@@ -1,5 +1,5 @@
 // exp, log, log1p, sin and cos for levels that multiply and add in one instruction: two to three times as fast as
-// SLEEF's, and within 1.5 units in the last place, where SLEEF's are within 1. Part of loops_body.hpp.
+// SLEEF's, and within 1.5 units in the last place (sin within 1.9), where SLEEF's are within 1. Part of loops_body.hpp.
 //
 // What one element gives depends on it alone: the rare paths are taken for whole vectors, but their results are taken
 // for the elements alone that need them, or are the same as those of the common path. All widths give the same bits.
@@ -42,6 +42,7 @@ struct Form<double> {
   static constexpr double largest_scaled = 0x1p1000;  // log1p is log beyond it
   static constexpr double subnormal_factor = 0x1p54;
   static constexpr double subnormal_exponent = -54;
+  static constexpr double largest_ordinary_exponential = 708;
   static constexpr double least_exponential = -750;  // exp() of less is 0, of more infinite
   static constexpr double largest_exponential = 710;
   static constexpr double log2_e = 0x1.71547652b82fep+0;
@@ -70,6 +71,7 @@ struct Form<float> {
   static constexpr float largest_scaled = 0x1p120F;
   static constexpr float subnormal_factor = 0x1p25F;
   static constexpr float subnormal_exponent = -25;
+  static constexpr float largest_ordinary_exponential = 87;
   static constexpr float least_exponential = -110;
   static constexpr float largest_exponential = 89;
   static constexpr float log2_e = 0x1.715476p+0F;
@@ -136,6 +138,17 @@ inline FloatVector sine_polynomial(FloatVector z) {
   static constexpr float c[] = {-0x1.555552p-3F, 0x1.110c28p-7F, -0x1.9ac8f8p-13F};
   return polynomial(z, c);
 }
+/// The same for |r| <= pi / 2, with one rounding at the first coefficient, which is much of the result there.
+inline DoubleVector wide_sine_polynomial(DoubleVector z) {
+  static constexpr double c[] = {0x1.11111111110c8p-7,   -0x1.a01a01a014d6fp-13, 0x1.71de3a52a0b65p-19,
+                                 -0x1.ae6454d47b975p-26, 0x1.6123cd08a1dcep-33,  -0x1.ae4383e58ee46p-41,
+                                 0x1.883269d2e11fbp-49};
+  return fused(polynomial(z, c), z, all<DoubleVector>(-0x1.5555555555555p-3));
+}
+inline FloatVector wide_sine_polynomial(FloatVector z) {
+  static constexpr float c[] = {0x1.111136p-7F, -0x1.a023c8p-13F, 0x1.72ccb6p-19F, -0x1.b5fbaep-26F};
+  return fused(polynomial(z, c), z, all<FloatVector>(-0x1.555556p-3F));
+}
 inline DoubleVector cosine_polynomial(DoubleVector z) {
   static constexpr double c[] = {0x1.5555555555555p-5,   -0x1.6c16c16c16964p-10, 0x1.a01a019f4df8ap-16,
                                  -0x1.27e4fa16e85c4p-22, 0x1.1eeb67ea51647p-29,  -0x1.907ce9fd623cbp-37};
@@ -146,31 +159,123 @@ inline FloatVector cosine_polynomial(FloatVector z) {
   return polynomial(z, c);
 }
 
-template <class V>
-V exponential(V x) {
-  using F = FormOf<V>;
-  using I = typename F::I;
-  x = greater(all<V>(F::least_exponential), lesser(all<V>(F::largest_exponential), x));  // a NaN passes
-  const V n = fused(x, all<V>(F::log2_e), all<V>(F::shifter)) - F::shifter;
-  const V r = fused(-n, all<V>(F::log_2_rest), fused(-n, all<V>(F::log_2), x));
-  const V value = 1 + fused(r * r, exponential_polynomial(r), r);
-  // 2^n in two factors, the first of which is exact, so that a result below the normal numbers is rounded once.
-  constexpr typename F::T biased = F::shifter + F::bias;
-  const V half = fused(n, all<V>(F::half), all<V>(biased));
-  const V rest = (n - (half - biased)) + biased;
-  return value * (V)((I)half << F::fraction_bits) * (V)((I)rest << F::fraction_bits);
+/// A function of one number in two stages, of which each runs over a packet before the next begins. Each is a chain of
+/// operations that wait for one another, and a processor looks ahead over some two hundred operations only: so many of
+/// one long chain are but a few numbers, of two short ones twice as many. `Reduced` is what the first stage leaves to
+/// the second, ordinary() where both are right; elsewhere it is rare(), looked at by vectors.
+template <class F, class Store, class T>
+void staged_packet(T* result, const T* a) {
+  using V = VectorOf<T>;
+  constexpr std::size_t count = packet_elements / width_of<T>;
+  typename F::template Reduced<V> reduced[count];
+  typename FormOf<V>::I rare{};
+#pragma GCC unroll 1
+  for (std::size_t i = 0; i < count; ++i) {
+    const V x = load_vector(a + i * width_of<T>);
+    rare |= ~F::ordinary(x);
+    reduced[i] = F::reduce(x);
+  }
+  if (__builtin_expect(!any(rare), 1)) {
+#pragma GCC unroll 1
+    for (std::size_t i = 0; i < count; ++i) {
+      const V x = load_vector(a + i * width_of<T>);
+      Store::put(result + i * width_of<T>, F::finish(reduced[i], x));
+    }
+    return;
+  }
+#pragma GCC unroll 1
+  for (std::size_t i = 0; i < count; ++i) {
+    const V x = load_vector(a + i * width_of<T>);
+    const auto ordinary = F::ordinary(x);
+    V value = F::finish(reduced[i], x);
+    if (any(~ordinary)) value = ordinary ? value : F::rare(x);
+    Store::put(result + i * width_of<T>, value);
+  }
+}
+template <class F, class Store, class T>
+void staged_unary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
+  for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
+    staged_packet<F, Store>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
+  }
 }
 
-/// log(2^exponent m) + correction, where 1 + f = m, and `f` may have that correction in it.
 template <class V>
-V logarithm_of(V f, V exponent) {
+V magnitude_of(V x) {
   using F = FormOf<V>;
-  const V s = f / (f + 2);
-  const V z = s * s;
-  const V half_square = f * f / 2;
-  const V rest = fused(s, fused(z, logarithm_polynomial(z), half_square), exponent * F::log_2_rest);
-  return fused(exponent, all<V>(F::log_2), f - (half_square - rest));
+  return (V)((typename F::I)x & ~F::sign);
 }
+
+/// x - quarters pi / 2, for |x| <= largest_angle. The first difference is exact: its last place is that of half_pi[0]
+/// or of x, and its size below 2. All parts are positive, so that -0 stays what it is.
+template <class V>
+V without_quarters(V x, V quarters) {
+  using F = FormOf<V>;
+  V r = fused(-quarters, all<V>(F::half_pi[0]), x);
+  r = fused(-quarters, all<V>(F::half_pi[1]), r);
+  return fused(-quarters, all<V>(F::half_pi[2]), r);
+}
+
+struct FastExp {
+  /// exp(x) = 2^n exp(r); the last bits of `shifted` are n.
+  template <class V>
+  struct Reduced {
+    V r;
+    V shifted;
+  };
+  /// Results are normal numbers.
+  template <class V>
+  static auto ordinary(V x) {
+    return magnitude_of(x) <= FormOf<V>::largest_ordinary_exponential;
+  }
+  template <class V>
+  static Reduced<V> reduce(V x) {
+    using F = FormOf<V>;
+    const V shifted = fused(x, all<V>(F::log2_e), all<V>(F::shifter));
+    const V n = shifted - F::shifter;
+    return {fused(-n, all<V>(F::log_2_rest), fused(-n, all<V>(F::log_2), x)), shifted};
+  }
+  template <class V>
+  static V finish(const Reduced<V>& from, V /*x*/) {
+    using F = FormOf<V>;
+    return (V)((typename F::U)value(from.r) + ((typename F::U)from.shifted << F::fraction_bits));
+  }
+  template <class V>
+  static V rare(V x) {
+    using F = FormOf<V>;
+    using I = typename F::I;
+    x = greater(all<V>(F::least_exponential), lesser(all<V>(F::largest_exponential), x));  // a NaN passes
+    const Reduced<V> from = reduce(x);
+    const V n = from.shifted - F::shifter;
+    // 2^n in two factors, the first of which is exact, so that a result below the normal numbers is rounded once.
+    constexpr typename F::T biased = F::shifter + F::bias;
+    const V half = fused(n, all<V>(F::half), all<V>(biased));
+    const V rest = (n - (half - biased)) + biased;
+    return value(from.r) * (V)((I)half << F::fraction_bits) * (V)((I)rest << F::fraction_bits);
+  }
+
+ private:
+  template <class V>
+  static V value(V r) {
+    return 1 + fused(r * r, exponential_polynomial(r), r);
+  }
+};
+
+/// Of 2^exponent (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), or a little beside it; s = f / (2 + f).
+template <class V>
+struct ReducedLogarithm {
+  ReducedLogarithm() = default;
+  ReducedLogarithm(V fraction, V power) : f(fraction), s(fraction / (fraction + 2)), exponent(power) {}
+  [[nodiscard]] V value() const {
+    using F = FormOf<V>;
+    const V z = s * s;
+    const V half_square = f * f / 2;
+    const V rest = fused(s, fused(z, logarithm_polynomial(z), half_square), exponent * F::log_2_rest);
+    return fused(exponent, all<V>(F::log_2), f - (half_square - rest));
+  }
+  V f;
+  V s;
+  V exponent;
+};
 
 /// u = 2^exponent m with m between sqrt(1/2) and sqrt(2).
 template <class V>
@@ -190,99 +295,142 @@ struct Split {
   V m;
 };
 
-template <class V>
-V natural_logarithm(V x) {
-  using F = FormOf<V>;
-  using I = typename F::I;
-  const V infinity = all<V>(F::infinity);
-  if (__builtin_expect(!any((I) ~((x >= F::least_normal) & (x < infinity))), 1)) {
-    const Split<V> split(x);
-    return logarithm_of(split.m - 1, split.exponent);
-  }
-  const I low = (I)(x < F::least_normal);
-  const Split<V> split(low ? x * F::subnormal_factor : x);
-  V result = logarithm_of(split.m - 1, split.exponent + (low ? all<V>(F::subnormal_exponent) : V{}));
-  result = x == 0 ? -infinity : result;
-  result = x < 0 ? infinity - infinity : result;
-  return x < infinity ? result : x;
-}
-
-template <class V>
-V logarithm_plus_1(V x) {
-  using F = FormOf<V>;
-  using I = typename F::I;
-  const V u = x + 1;
-  const V part = u - 1;
-  const V lost = (1 - (u - part)) + (x - part);  // exactly what u lacks
-  const Split<V> split(u);
-  const V scale = (V)((2 * F::bias - split.biased) << F::fraction_bits);
-  V result = logarithm_of(fused(lost, scale, split.m - 1), split.exponent);
-  result = (V)((I)result | ((I)x & F::sign));  // that of -0 was lost
-  if (__builtin_expect(!any((I) ~((x > -1) & (x < F::largest_scaled))), 1)) return result;
-  const V infinity = all<V>(F::infinity);
-  result = x >= F::largest_scaled ? natural_logarithm(x) : result;
-  result = x == -1 ? -infinity : result;
-  result = x < -1 ? infinity - infinity : result;
-  return x == x ? result : x;
-}
-
-/// sin(x + quarters pi / 2), for |x| <= largest_angle.
-template <int quarters, class V>
-V sine(V x) {
-  using F = FormOf<V>;
-  using I = typename F::I;
-  const V shifted = fused(x, all<V>(F::two_over_pi), all<V>(F::shifter));
-  const V n = shifted - F::shifter;
-  // The first difference is exact: its last place is that of half_pi[0] or of x, and its size below 1. All parts are
-  // positive, so that -0 stays what it is.
-  V r = fused(-n, all<V>(F::half_pi[0]), x);
-  r = fused(-n, all<V>(F::half_pi[1]), r);
-  r = fused(-n, all<V>(F::half_pi[2]), r);
-  const V z = r * r;
-  V odd = fused(r * z, sine_polynomial(z), r);
-  odd = (V)((I)odd | ((I)r & F::sign));
-  const V half = z / 2;
-  const V first = 1 - half;
-  const V even = first + fused(z * z, cosine_polynomial(z), (1 - first) - half);
-  constexpr int top = 8 * sizeof(F::sign) - 1;
-  const I quadrant = (I)((typename F::U)shifted + quarters);  // wraps: it may be a NaN
-  const V value = (quadrant << top) < 0 ? even : odd;
-  return (V)((I)value ^ ((quadrant << (top - 1)) & F::sign));
-}
-
-struct FastExp {
-  template <class V>
-  static V of(V x) {
-    return exponential(x);
-  }
-};
 struct FastLog {
   template <class V>
-  static V of(V x) {
-    return natural_logarithm(x);
+  using Reduced = ReducedLogarithm<V>;
+  template <class V>
+  static auto ordinary(V x) {
+    return (x >= FormOf<V>::least_normal) & (x < FormOf<V>::infinity);
+  }
+  template <class V>
+  static Reduced<V> reduce(V x) {
+    const Split<V> split(x);
+    return {split.m - 1, split.exponent};
+  }
+  template <class V>
+  static V finish(const Reduced<V>& from, V /*x*/) {
+    return from.value();
+  }
+  template <class V>
+  static V rare(V x) {
+    using F = FormOf<V>;
+    const V infinity = all<V>(F::infinity);
+    const auto low = x < F::least_normal;
+    const Split<V> split(low ? x * F::subnormal_factor : x);
+    const Reduced<V> from(split.m - 1, split.exponent + (low ? all<V>(F::subnormal_exponent) : V{}));
+    V result = from.value();
+    result = x == 0 ? -infinity : result;
+    result = x < 0 ? infinity - infinity : result;
+    return x < infinity ? result : x;
   }
 };
+
 struct FastLog1p {
   template <class V>
-  static V of(V x) {
-    return logarithm_plus_1(x);
+  using Reduced = ReducedLogarithm<V>;
+  template <class V>
+  static auto ordinary(V x) {
+    return (x > -1) & (x < FormOf<V>::largest_scaled);
+  }
+  template <class V>
+  static Reduced<V> reduce(V x) {
+    using F = FormOf<V>;
+    const V u = x + 1;
+    const V part = u - 1;
+    const V lost = (1 - (u - part)) + (x - part);  // exactly what u lacks
+    const Split<V> split(u);
+    const V scale = (V)((2 * F::bias - split.biased) << F::fraction_bits);
+    return {fused(lost, scale, split.m - 1), split.exponent};
+  }
+  template <class V>
+  static V finish(const Reduced<V>& from, V x) {
+    using I = typename FormOf<V>::I;
+    return (V)((I)from.value() | ((I)x & FormOf<V>::sign));  // that of -0 was lost
+  }
+  template <class V>
+  static V rare(V x) {
+    using F = FormOf<V>;
+    const V infinity = all<V>(F::infinity);
+    V result = FastLog::finish(FastLog::reduce(x), x);
+    result = x == -1 ? -infinity : result;
+    result = x < -1 ? infinity - infinity : result;
+    return x < infinity ? result : x;
   }
 };
-/// SLEEF's for what is too large.
-template <int quarters, class Far>
-struct FastSine {
+
+/// By one polynomial up to a right angle, which takes little more than half the operations of two up to half of one, of
+/// which each element needs one. Near the right angle 0.57 is taken off 1.57, each with its rounding: that is the 1.9.
+struct FastSin {
+  /// sin(x) = sin(r), negative if the last bit of `shifted` is set.
   template <class V>
-  static V of(V x) {
+  struct Reduced {
+    V r;
+    V shifted;
+  };
+  template <class V>
+  static auto ordinary(V x) {
+    return magnitude_of(x) <= FormOf<V>::largest_angle;
+  }
+  template <class V>
+  static Reduced<V> reduce(V x) {
+    using F = FormOf<V>;
+    const V shifted = fused(x, all<V>(F::two_over_pi / 2), all<V>(F::shifter));
+    return {without_quarters(x, (shifted - F::shifter) * 2), shifted};
+  }
+  template <class V>
+  static V finish(const Reduced<V>& from, V /*x*/) {
     using F = FormOf<V>;
     using I = typename F::I;
-    const V magnitude = (V)((I)x & ~F::sign);
-    const V near = sine<quarters>(x);
-    if (__builtin_expect(!any((I) ~(magnitude <= F::largest_angle)), 1)) return near;
-    return magnitude <= F::largest_angle ? near : Far::of(x);
+    const V z = from.r * from.r;
+    const V magnitude = magnitude_of(from.r);
+    const V value = lesser(fused(magnitude, z * wide_sine_polynomial(z), magnitude), all<V>(typename F::T{1}));
+    const I turned = (I)from.shifted << (8 * sizeof(F::sign) - 1);
+    return (V)((I)value | (((I)from.r ^ turned) & F::sign));  // of -0 as well
+  }
+  template <class V>
+  static V rare(V x) {
+    return SleefSin::of(x);
   }
 };
-using FastSin = FastSine<0, SleefSin>;
-using FastCos = FastSine<1, SleefCos>;
+
+/// The angle to the next right one would be rounded where it is small itself, which costs cosines as much as a unit:
+/// they have two polynomials.
+struct FastCos {
+  template <class V>
+  struct Reduced {
+    V r;
+    V shifted;
+  };
+  template <class V>
+  static auto ordinary(V x) {
+    return magnitude_of(x) <= FormOf<V>::largest_angle;
+  }
+  template <class V>
+  static Reduced<V> reduce(V x) {
+    using F = FormOf<V>;
+    const V shifted = fused(x, all<V>(F::two_over_pi), all<V>(F::shifter));
+    return {without_quarters(x, shifted - F::shifter), shifted};
+  }
+  template <class V>
+  static V finish(const Reduced<V>& from, V /*x*/) {
+    using F = FormOf<V>;
+    using I = typename F::I;
+    const V r = from.r;
+    const V z = r * r;
+    const V odd = fused(r * z, sine_polynomial(z), r);
+    const V half = z / 2;
+    const V first = 1 - half;
+    const V even = first + fused(z * z, cosine_polynomial(z), (1 - first) - half);
+    constexpr int top = 8 * sizeof(F::sign) - 1;
+    const I quadrant = (I)((typename F::U)from.shifted + 1);  // wraps: it may be a NaN
+    const V value = (quadrant << top) < 0 ? even : odd;
+    return (V)((I)value ^ ((quadrant << (top - 1)) & F::sign));
+  }
+  template <class V>
+  static V rare(V x) {
+    return SleefCos::of(x);
+  }
+};
 
 }  // namespace
 }  // namespace runrig::detail

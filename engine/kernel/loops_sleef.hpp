@@ -88,11 +88,25 @@ RUNRIG_BINARY(SleefPower, pow, u10)
 #undef RUNRIG_UNARY
 #undef RUNRIG_BINARY
 
+/// Where a loop's results go: to the cache, or past it.
+struct Kept {
+  template <class T>
+  static void put(T* to, VectorOf<T> vector) {
+    store_vector(to, vector);
+  }
+};
+struct Streamed {
+  template <class T>
+  static void put(T* to, VectorOf<T> vector) {
+    stream_vector(to, vector);
+  }
+};
+
 /// A function over one packet; `result` may be an argument.
-template <class F, class T, class... Arguments>
+template <class F, class Store = Kept, class T, class... Arguments>
 void over_packet(T* result, const Arguments*... arguments) {
   for (std::size_t i = 0; i < packet_elements; i += width_of<T>) {
-    store_vector(result + i, F::of(load_vector(arguments + i)...));
+    Store::put(result + i, F::of(load_vector(arguments + i)...));
   }
 }
 
@@ -196,17 +210,17 @@ void repaired_unary(std::byte* result, const std::byte* const* arguments, std::s
     F::run(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
   }
 }
-template <class F, class T>
+template <class F, class Store, class T>
 void vector_unary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
   for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
-    over_packet<F>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
+    over_packet<F, Store>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
   }
 }
-template <class F, class T>
+template <class F, class Store, class T>
 void vector_binary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
   for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
-    over_packet<F>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first,
-                   reinterpret_cast<const T*>(arguments[1]) + first);
+    over_packet<F, Store>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first,
+                          reinterpret_cast<const T*>(arguments[1]) + first);
   }
 }
 

@@ -115,27 +115,21 @@ void gather(std::byte* to, const Operand& from, std::size_t item_bytes, std::uin
 
 constexpr std::size_t line_bytes = 64;
 
-/// Past the caches. By lines of 64 bytes, which leave the processor whole; what is before the first and behind the last
-/// of them is written as usual.
+/// Past the caches, by lines of 64 bytes, which leave the processor whole; `to` is at the start of one.
 void stream(std::byte* to, const std::byte* from, std::size_t bytes) {
 #if defined(__SSE2__)
-  const std::size_t head =
-      std::min(bytes, (line_bytes - reinterpret_cast<std::uintptr_t>(to) % line_bytes) % line_bytes);
-  std::memcpy(to, from, head);
-  std::size_t done = head;
-  for (; done + line_bytes <= bytes; done += line_bytes) {
+  for (std::size_t done = 0; done < bytes; done += line_bytes) {
     const auto* const source = reinterpret_cast<const __m128i*>(from + done);
     auto* const target = reinterpret_cast<__m128i*>(to + done);
-    const __m128i a = _mm_loadu_si128(source);
-    const __m128i b = _mm_loadu_si128(source + 1);
-    const __m128i c = _mm_loadu_si128(source + 2);
-    const __m128i d = _mm_loadu_si128(source + 3);
+    const __m128i a = _mm_load_si128(source);
+    const __m128i b = _mm_load_si128(source + 1);
+    const __m128i c = _mm_load_si128(source + 2);
+    const __m128i d = _mm_load_si128(source + 3);
     _mm_stream_si128(target, a);
     _mm_stream_si128(target + 1, b);
     _mm_stream_si128(target + 2, c);
     _mm_stream_si128(target + 3, d);
   }
-  std::memcpy(to + done, from + done, bytes - done);
 #else
   std::memcpy(to, from, bytes);
 #endif
@@ -147,77 +141,79 @@ void finish_streaming() {
 #endif
 }
 
-/// Asks for the inputs of the next block, some lines before each instruction of this one: processors follow arrays by
-/// themselves, but not while instructions work on what is in the cache already.
+/// Asks for the inputs of the next block while this one is computed, as much before each tile as it is long: processors
+/// follow arrays by themselves, but not while instructions work on what is in the cache already.
 class LookAhead {
  public:
-  void add(const std::byte* data, std::size_t bytes) {
-    if (count_ < ranges_.size()) ranges_[count_++] = {data, bytes};
-    total_ += (bytes + line_bytes - 1) / line_bytes;
+  void add(const std::byte* data, std::size_t bytes, std::size_t tile_bytes) {
+    if (bytes != 0 && count_ < ranges_.size()) ranges_[count_++] = {data, data, data + bytes, tile_bytes};
   }
-  [[nodiscard]] std::size_t lines() const noexcept { return total_; }
-  void step(std::size_t lines) {
-    for (; lines > 0 && at_ < count_; --lines) {
-      __builtin_prefetch(ranges_[at_].data + done_);
-      done_ += line_bytes;
-      if (done_ < ranges_[at_].bytes) continue;
-      done_ = 0;
-      ++at_;
+  void step() {
+    for (std::size_t i = 0; i < count_; ++i) {
+      Range& range = ranges_[i];
+      range.to = std::min(range.to + range.tile_bytes, range.end);
+      for (; range.next < range.to; range.next += line_bytes) __builtin_prefetch(range.next);
     }
   }
 
  private:
   struct Range {
-    const std::byte* data;
-    std::size_t bytes;
+    const std::byte* next;
+    const std::byte* to;
+    const std::byte* end;
+    std::size_t tile_bytes;
   };
-  std::array<Range, 8> ranges_{};  // more streams than that are too many for the processor as well
+  std::array<Range, 8> ranges_;  // more streams than that are too many for the processor as well
   std::size_t count_ = 0;
-  std::size_t total_ = 0;
-  std::size_t at_ = 0;
-  std::size_t done_ = 0;
 };
 
-/// One run: the registers' addresses, kept up to date from block to block.
+/// One run: where the registers lie, kept up to date from block to block.
 class Run {
  public:
   Run(std::span<const std::byte> code, std::span<const Operand> inputs, std::byte* out, std::byte* scratch,
       Storing storing)
-      : loops_(detail::best_loops()),
-        head_(read_head(code)),
-        layout_(head_),
-        inputs_(inputs),
-        out_(out),
-        storing_(storing) {
+      : head_(read_head(code)), layout_(head_), inputs_(inputs), out_(out) {
+    // Lines that are streamed in parts would cost more than they save.
+    streamed_ = storing == Storing::streamed && reinterpret_cast<std::uintptr_t>(out) % line_bytes == 0;
     const auto address = reinterpret_cast<std::uintptr_t>(scratch);
     scratch_ = scratch + (ScratchLayout::alignment - address % ScratchLayout::alignment) % ScratchLayout::alignment;
-    registers_ = reinterpret_cast<std::byte**>(scratch_ + layout_.pointers);
+    registers_ = reinterpret_cast<Register*>(scratch_);
+    steps_ = reinterpret_cast<Step*>(scratch_ + layout_.steps);
+    moves_ = reinterpret_cast<Move*>(scratch_ + layout_.moves);
     constants_ = code.data() + sizeof(ProgramHead);
     const std::byte* const behind = constants_ + head_.constants * sizeof(detail::Constant);
     instructions_ = {reinterpret_cast<const Instruction*>(behind), head_.instructions};
     item_bytes_ = reinterpret_cast<const std::uint8_t*>(behind + head_.instructions * sizeof(Instruction));
   }
 
-  void prepare(std::size_t elements) {
+  void prepare() {
     if (inputs_.size() != head_.inputs) throw std::logic_error("run_program: not as many inputs as the program has");
-    const std::size_t filled = std::min(whole_packets(elements) * packet_elements, block_elements);
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      registers_[i] = input_buffer(i);
-      if (inputs_[i].scalar) repeat_item(registers_[i], inputs_[i].data, item_bytes_[i], filled);
+      registers_[i] = {input_buffer(i), inputs_[i].scalar ? 0 : tile_elements() * item_bytes_[i]};
+      if (inputs_[i].scalar) repeat_item(registers_[i].data, inputs_[i].data, item_bytes_[i], tile_elements());
     }
     for (std::size_t i = 0; i < head_.constants; ++i) {
       detail::Constant constant;
       std::memcpy(&constant, constants_ + i * sizeof constant, sizeof constant);
-      std::byte* const to = scratch_ + layout_.constant_buffers + i * layout_.pitch;
+      std::byte* const to = scratch_ + layout_.constant_buffers + i * layout_.tile_pitch;
       repeat_item(to, reinterpret_cast<const std::byte*>(&constant.bits), static_cast<std::size_t>(constant.bytes),
-                  filled);
-      registers_[inputs_.size() + i] = to;
+                  tile_elements());
+      registers_[inputs_.size() + i] = {to, 0};
     }
-    std::byte** const temporaries = registers_ + inputs_.size() + head_.constants;
+    Register* const temporaries = registers_ + inputs_.size() + head_.constants;
     for (std::size_t i = 0; i < head_.temporaries; ++i) {
-      temporaries[i] = scratch_ + layout_.temporaries + i * ScratchLayout::buffer_bytes(head_.temporary_bytes);
+      temporaries[i] = {scratch_ + layout_.temporaries + i * layout_.tile_pitch, 0};
     }
     result_ = temporaries + head_.temporaries;
+    for (std::size_t i = 0; i < instructions_.size(); ++i) {
+      const Instruction& each = instructions_[i];
+      const bool check = each.op == detail::Op::require_natural;
+      steps_[i].loop = check ? nullptr : loop_of(loops_, each.op, each.lane);
+      if (each.result == result_ - registers_ && !check) {
+        result_step_ = &steps_[i];
+        result_loops_ = {steps_[i].loop, loops_.streamed_at(each.op, each.lane)};
+      }
+    }
   }
 
   /// `behind`: how many elements follow.
@@ -231,13 +227,22 @@ class Run {
         continue;
       }
       // The loops only read it; the table has one type for all registers.
-      registers_[i] = const_cast<std::byte*>(input.data + first * item_bytes_[i]);
-      ahead.add(registers_[i] + block_elements * item_bytes_[i], std::min(behind, block_elements) * item_bytes_[i]);
+      registers_[i].data = const_cast<std::byte*>(input.data + first * item_bytes_[i]);
+      ahead.add(registers_[i].data + block_elements * item_bytes_[i], std::min(behind, block_elements) * item_bytes_[i],
+                tile_elements() * item_bytes_[i]);
     }
     std::byte* const out = out_ + first * head_.result_bytes;
-    *result_ = storing_ == Storing::streamed ? scratch_ + layout_.result_buffer : out;
-    execute(block_elements, ahead);
-    if (storing_ == Storing::streamed) stream(out, *result_, block_elements * head_.result_bytes);
+    const std::size_t tile_bytes = tile_elements() * head_.result_bytes;
+    // Past the caches by the last instruction itself, or from a buffer if it has no such loop.
+    const bool copied = streamed_ && result_loops_[1] == nullptr;
+    *result_ = copied ? Register{scratch_ + layout_.result_buffer, 0} : Register{out, tile_bytes};
+    result_step_->loop = result_loops_[streamed_ && !copied ? 1 : 0];
+    begin_block();
+    for (std::size_t tile = 0; tile * tile_elements() < block_elements; ++tile) {
+      ahead.step();
+      run_tile(tile_elements());
+      if (copied) stream(out + tile * tile_bytes, result_->data, tile_bytes);
+    }
   }
 
   /// Through buffers that whole packets fit in. What fills the last one up is zero, so that no old bits of the
@@ -248,21 +253,28 @@ class Run {
       const Operand& input = inputs_[i];
       if (input.scalar) continue;
       const std::size_t bytes = elements * item_bytes_[i];
-      registers_[i] = input_buffer(i);
+      registers_[i].data = input_buffer(i);
       if (input.axes.empty()) {
-        std::memcpy(registers_[i], input.data + first * item_bytes_[i], bytes);
+        std::memcpy(registers_[i].data, input.data + first * item_bytes_[i], bytes);
       } else {
-        gather(registers_[i], input, item_bytes_[i], first, elements);
+        gather(registers_[i].data, input, item_bytes_[i], first, elements);
       }
-      std::memset(registers_[i] + bytes, 0, padded * item_bytes_[i] - bytes);
+      std::memset(registers_[i].data + bytes, 0, padded * item_bytes_[i] - bytes);
     }
-    *result_ = scratch_ + layout_.result_buffer;
-    LookAhead nothing;
-    execute(elements, nothing);
-    std::memcpy(out_ + first * head_.result_bytes, *result_, elements * head_.result_bytes);
+    *result_ = {scratch_ + layout_.result_buffer, tile_elements() * head_.result_bytes};
+    result_step_->loop = result_loops_[0];
+    begin_block();
+    for (std::size_t done = 0; done < elements; done += tile_elements()) {
+      run_tile(std::min(tile_elements(), elements - done));
+    }
+    std::memcpy(out_ + first * head_.result_bytes, result_->data, elements * head_.result_bytes);
   }
 
  private:
+  using Register = detail::Register;
+  using Step = detail::Step;
+  using Move = detail::Move;
+
   static ProgramHead read_head(std::span<const std::byte> code) {
     ProgramHead head;
     assert(code.size() >= sizeof head);
@@ -275,30 +287,50 @@ class Run {
     return scratch_ + layout_.input_buffers + index * layout_.pitch;
   }
 
-  void execute(std::size_t elements, LookAhead& ahead) {
-    const std::size_t packets = whole_packets(elements);
-    const std::size_t lines = ahead.lines() / instructions_.size() + 1;
-    for (const Instruction& each : instructions_) {
-      ahead.step(lines);
-      const std::byte* const arguments[3]{registers_[each.arguments[0]], registers_[each.arguments[1]],
-                                          registers_[each.arguments[2]]};
-      if (each.op == detail::Op::require_natural) {
-        require_natural(each.lane, arguments[0], elements);
-      } else {
-        loop_of(loops_, each.op, each.lane)(registers_[each.result], arguments, packets);
+  [[nodiscard]] std::size_t tile_elements() const noexcept { return head_.tile_packets * packet_elements; }
+
+  void begin_block() {
+    move_count_ = 0;
+    for (std::size_t i = 0; i < instructions_.size(); ++i) {
+      const Instruction& each = instructions_[i];
+      place(steps_[i].result, registers_[each.result]);
+      for (std::size_t k = 0; k < each.argument_count; ++k) {
+        place(steps_[i].arguments[k], registers_[each.arguments[k]]);
       }
     }
   }
+  void place(std::byte*& operand, const Register& at) {
+    operand = at.data;
+    if (at.advance != 0) moves_[move_count_++] = {&operand, at.advance};
+  }
 
-  const detail::LoopTable& loops_;
+  void run_tile(std::size_t elements) {
+    const std::size_t packets = whole_packets(elements);
+    for (std::size_t i = 0; i < instructions_.size(); ++i) {
+      const Step& step = steps_[i];
+      if (step.loop == nullptr) {
+        require_natural(instructions_[i].lane, step.arguments[0], elements);
+      } else {
+        step.loop(step.result, step.arguments.data(), packets);
+      }
+    }
+    for (std::size_t i = 0; i < move_count_; ++i) *moves_[i].operand += moves_[i].bytes;
+  }
+
+  const detail::LoopTable& loops_ = detail::best_loops();
   ProgramHead head_;
   ScratchLayout layout_;
   std::span<const Operand> inputs_;
   std::byte* out_;
-  Storing storing_;
+  bool streamed_ = false;
   std::byte* scratch_ = nullptr;
-  std::byte** registers_ = nullptr;
-  std::byte** result_ = nullptr;
+  Register* registers_ = nullptr;
+  Register* result_ = nullptr;
+  Step* steps_ = nullptr;
+  Move* moves_ = nullptr;
+  std::size_t move_count_ = 0;
+  Step* result_step_ = nullptr;
+  std::array<detail::Loop, 2> result_loops_{};  // through the cache, and past it
   const std::byte* constants_ = nullptr;
   std::span<const Instruction> instructions_;
   const std::uint8_t* item_bytes_ = nullptr;
@@ -309,7 +341,7 @@ class Run {
 void run_program(std::span<const std::byte> code, std::span<const Operand> inputs, std::byte* out, std::size_t elements,
                  std::byte* scratch, Storing storing) {
   Run run(code, inputs, out, scratch, storing);
-  run.prepare(elements);
+  run.prepare();
   std::size_t first = 0;
   for (; elements - first >= block_elements; first += block_elements) {
     run.whole_block(first, elements - first - block_elements);

@@ -139,6 +139,7 @@ ProgramBuilder::Finished ProgramBuilder::encode(std::size_t result_bytes, const 
     for (std::size_t i = 0; i < value.count; ++i) {
       instruction.arguments[i] = registers.of_value[value.arguments[i]];
     }
+    instruction.argument_count = static_cast<std::uint16_t>(value.count);
     instructions.push_back(instruction);
   }
   // The limits of a text keep all numbers far below 65536.
@@ -148,12 +149,13 @@ ProgramBuilder::Finished ProgramBuilder::encode(std::size_t result_bytes, const 
   head.constants = static_cast<std::uint16_t>(registers.constants.size());
   head.temporaries = static_cast<std::uint16_t>(registers.temporaries);
   head.instructions = static_cast<std::uint16_t>(instructions.size());
-  head.temporary_bytes = static_cast<std::uint8_t>(registers.temporary_bytes);
   head.result_bytes = static_cast<std::uint8_t>(result_bytes);
-  std::size_t widest = std::max<std::size_t>(head.widest_bytes, result_bytes);
+  std::size_t widest = std::max(result_bytes, registers.temporary_bytes);
   for (const DType each : inputs_) widest = std::max(widest, item_bytes(each));
   for (const std::size_t each : registers.constant_bytes) widest = std::max(widest, each);
   head.widest_bytes = static_cast<std::uint8_t>(widest);
+  head.tile_packets = static_cast<std::uint8_t>(
+      std::clamp(tile_bytes / (widest * packet_elements), std::size_t{1}, block_elements / packet_elements));
 
   const std::size_t constants_bytes = registers.constants.size() * sizeof(Constant);
   const std::size_t instructions_bytes = instructions.size() * sizeof(Instruction);
@@ -191,12 +193,15 @@ ProgramBuilder::Finished ProgramBuilder::finish(ValueId result, DType dtype) {
 
 ScratchLayout::ScratchLayout(const ProgramHead& head) noexcept {
   const auto aligned = [](std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
-  const std::size_t registers = std::size_t{head.inputs} + head.constants + head.temporaries + 1;
-  input_buffers = aligned(registers * sizeof(std::byte*));
-  pitch = buffer_bytes(head.widest_bytes);
+  const std::size_t all_registers = std::size_t{head.inputs} + head.constants + head.temporaries + 1;
+  steps = aligned(all_registers * sizeof(Register));
+  moves = steps + aligned(head.instructions * sizeof(Step));
+  input_buffers = moves + aligned(4 * head.instructions * sizeof(Move));
+  pitch = buffer_bytes(block_elements, head.widest_bytes);
+  tile_pitch = buffer_bytes(head.tile_packets * packet_elements, head.widest_bytes);
   constant_buffers = input_buffers + head.inputs * pitch;
-  temporaries = constant_buffers + head.constants * pitch;
-  result_buffer = temporaries + head.temporaries * buffer_bytes(head.temporary_bytes);
+  temporaries = constant_buffers + head.constants * tile_pitch;
+  result_buffer = temporaries + head.temporaries * tile_pitch;
   total = result_buffer + pitch + alignment - 1;
 }
 

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "loops.hpp"
 #include "program_format.hpp"
 #include "runrig/shm/dtype.hpp"
 
@@ -70,21 +71,44 @@ class ProgramBuilder {
   std::map<Key, ValueId> known_;
 };
 
+/// Where the lanes of the tile at hand lie, and how many bytes further those of the next one do: none for what is the
+/// same for all tiles or made anew by each.
+struct Register {
+  std::byte* data;
+  std::size_t advance;
+};
+
+/// An instruction made ready to run: its loop (null: Op::require_natural), its result and its arguments.
+struct Step {
+  Loop loop;
+  std::byte* result;
+  std::array<std::byte*, 3> arguments;
+};
+
+/// An operand of a step that lies elsewhere for the next tile.
+struct Move {
+  std::byte** operand;
+  std::size_t bytes;
+};
+
 /// Where things lie in the scratch memory of a run; the same for who sizes it and who uses it.
 struct ScratchLayout {
   explicit ScratchLayout(const ProgramHead& head) noexcept;
-  std::size_t pointers = 0;  // bytes from the aligned start: base address of each register
-  std::size_t pitch = 0;     // of the buffers of inputs and constants: buffer_bytes(head.widest_bytes)
+  // Bytes from the aligned start, where Register[all of them] lies.
+  std::size_t steps = 0;       // Step[head.instructions]
+  std::size_t moves = 0;       // Move[4 * head.instructions]
+  std::size_t pitch = 0;       // of the buffers of inputs, each of a block
+  std::size_t tile_pitch = 0;  // of those of constants and temporaries, each of a tile
   std::size_t input_buffers = 0;
   std::size_t constant_buffers = 0;
-  std::size_t temporaries = 0;  // each buffer_bytes(head.temporary_bytes)
-  std::size_t result_buffer = 0;
-  std::size_t total = 0;  // with room to align the start
+  std::size_t temporaries = 0;
+  std::size_t result_buffer = 0;  // of a block
+  std::size_t total = 0;          // with room to align the start
 
-  /// Of one block. Not a multiple of 4096: buffers at equal offsets in their pages would compete for the same lines
-  /// of the cache, and loads would wait for stores to the same offset.
-  [[nodiscard]] static constexpr std::size_t buffer_bytes(std::size_t item_bytes) noexcept {
-    return block_elements * item_bytes + 3 * alignment;
+  /// Not a multiple of 4096: buffers at equal offsets in their pages would compete for the same lines of the cache,
+  /// and loads would wait for stores to the same offset.
+  [[nodiscard]] static constexpr std::size_t buffer_bytes(std::size_t elements, std::size_t item_bytes) noexcept {
+    return elements * item_bytes + alignment;
   }
   static constexpr std::size_t alignment = 64;
 };

@@ -121,9 +121,11 @@ inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::hypot) + 1;
 /// Elements are computed in packets of this many, whatever the number asked for: each lies at the same place in the
 /// same vector instruction, so its bits do not depend on where a slice begins or ends.
 inline constexpr std::size_t packet_elements = 64;
-/// Elements that an instruction works on at a time: a few registers of doubles, and the inputs of the next block that
-/// are on their way, fit a first-level cache.
+/// Elements of which the inputs are made ready at a time, and the inputs of the next are on their way.
 inline constexpr std::size_t block_elements = 512;
+/// What a register has of them while one instruction after the other runs: so little that the processor, which looks
+/// some hundred operations ahead, is at the next tile's loads while this one's square roots and divisions are made.
+inline constexpr std::size_t tile_bytes = 512;
 
 /// Register numbers count inputs first, then constants, then temporaries; the last one is the result.
 struct Instruction {
@@ -131,7 +133,7 @@ struct Instruction {
   Lane lane = Lane::u8;
   std::uint16_t result = 0;
   std::array<std::uint16_t, 3> arguments{};
-  std::uint16_t unused = 0;
+  std::uint16_t argument_count = 0;
 };
 static_assert(sizeof(Instruction) == 12 && std::is_trivially_copyable_v<Instruction>);
 
@@ -154,9 +156,9 @@ struct ProgramHead {
   std::uint16_t constants = 0;
   std::uint16_t temporaries = 0;
   std::uint16_t instructions = 0;
-  std::uint8_t temporary_bytes = 8;  // of an element of the widest temporary
-  std::uint8_t result_bytes = 8;
-  std::uint8_t widest_bytes = 8;  // of an element of any input, constant or the result; 8 at least
+  std::uint8_t result_bytes = 8;  // of an element
+  std::uint8_t widest_bytes = 8;  // of an element of any register
+  std::uint8_t tile_packets = 1;
   std::uint8_t unused = 0;
 };
 static_assert(sizeof(ProgramHead) == 16 && std::is_trivially_copyable_v<ProgramHead>);

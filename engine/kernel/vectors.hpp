@@ -46,6 +46,20 @@ void store_vector(T* to, VectorOf<T> vector) {
   __builtin_memcpy(to, &vector, sizeof vector);
 }
 
+/// Past the caches; `to` is aligned to the vector. Whoever fills a line of 64 bytes so leaves none of it out.
+template <class T>
+void stream_vector(T* to, VectorOf<T> vector) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)vector);
+#elif defined(__AVX__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), (__m256i)vector);
+#elif defined(__SSE2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), (__m128i)vector);
+#else
+  store_vector(to, vector);
+#endif
+}
+
 // What GCC's own vectors do not do well. lesser() and greater(): the second where either is NaN. any(): of the results
 // of comparisons. (The AVX-512 forms without a mask pass an undefined vector, of which GCC warns.)
 #if defined(__AVX512F__)

@@ -154,6 +154,38 @@ TEST(Expression, MayWriteOverAnInput) {
   EXPECT_EQ(std::memcmp(a.data(), expected.bytes.data(), expected.bytes.size()), 0);
 }
 
+// Whole tiles and a rest, results that have a loop for it and others, memory at the start of a line and elsewhere.
+TEST(Expression, GivesTheSamePastTheCaches) {
+  std::mt19937_64 random(97);
+  constexpr std::size_t elements = 3 * 512 + 77;
+  const Columns columns = test::random_inputs(random, elements);
+  for (const char* const text : {"sqrt(f8*f8 + f8)", "f8", "f4*2 - f4", "exp(f4)", "f8 < f4", "i1 + u1", "i4 // 3",
+                                 "f2 + 1", "u8 * u8", "where(b, f8, f4)", "f8 + 2j*f8", "sin(f8 + 2j)"}) {
+    SCOPED_TRACE(text);
+    const Expression expression = Expression::parse(text);
+    std::vector<DType> types;
+    std::vector<Operand> operands;
+    for (const std::string& name : expression.variables()) {
+      types.push_back(columns.at(name).dtype);
+      operands.push_back({columns.at(name).bytes.data(), false});
+    }
+    const Program program = expression.bind(types);
+    const std::size_t item = item_bytes(program.result());
+    std::vector<std::byte> scratch(program.scratch_bytes());
+    std::vector<std::byte> memory(elements * item + 128);
+    auto* const line = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
+    const auto run = [&](std::byte* out, Storing storing) {
+      std::fill(memory.begin(), memory.end(), std::byte{0xA5});
+      run_program(program.code(), operands, out, elements, scratch.data(), storing);
+      EXPECT_EQ(out[elements * item], std::byte{0xA5});
+      return std::vector<std::byte>(out, out + elements * item);
+    };
+    const auto expected = run(line, Storing::cached);
+    EXPECT_EQ(run(line, Storing::streamed), expected);
+    EXPECT_EQ(run(line + item, Storing::streamed), expected);
+  }
+}
+
 TEST(Expression, OneElementStandsForAll) {
   const std::vector<float> many(2500, 3);
   const float two = 2;

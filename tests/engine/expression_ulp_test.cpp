@@ -69,6 +69,25 @@ TEST_P(Transcendental, IsWithinTwoUnitsInTheLastPlace) {
   expect_near<float>(GetParam(), 4000);
 }
 
+template <class T>
+void expect_at_most_one(const char* text) {
+  // Odd multiples of a right angle, and what lies around them.
+  std::vector<T> x;
+  for (int i = 1; i < 9000; i += 2) {
+    T near = static_cast<T>(i * 1.5707963267948966L);
+    for (int k = 0; k < 3; ++k) near = std::nextafter(near, T{0});
+    for (int k = 0; k < 7; ++k, near = std::nextafter(near, std::numeric_limits<T>::max())) x.push_back(near);
+  }
+  for (int i = 1; i < 9000; ++i) x.push_back(static_cast<T>(i) * static_cast<T>(0.0001) - static_cast<T>(0.45));
+  for (const T each : numbers_of<T>(evaluate(text, {{"x", column_of(x)}}))) ASSERT_LE(std::fabs(each), 1);
+}
+TEST(Sine, IsNeverMoreThanOne) {
+  for (const char* const text : {"sin(x)", "cos(x)"}) {
+    expect_at_most_one<double>(text);
+    expect_at_most_one<float>(text);
+  }
+}
+
 /// All of float16, rounded from float32 once more.
 TEST_P(Transcendental, OfFloat16IsTheNearestOrNextToIt) {
   std::vector<half> x(65536);
