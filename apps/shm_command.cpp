@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "common.hpp"
+#include "runrig/channel/listener.hpp"
 #include "runrig/shm/sweep.hpp"
 #include "runrig/sync/error.hpp"
 #include "text.hpp"
@@ -56,12 +57,14 @@ int list(bool json) {
 
 int collect(bool json) {
   const auto report = collect_garbage();
+  const int sockets = sweep_listener_folders();
   if (json) {
-    fmt::print("{{\"removed\":{},\"removed_bytes\":{},\"kept\":{},\"failed\":{}}}\n", json_strings(report.removed),
-               report.removed_bytes, report.kept, json_strings(report.failed));
+    fmt::print("{{\"removed\":{},\"removed_bytes\":{},\"kept\":{},\"failed\":{},\"removed_sockets\":{}}}\n",
+               json_strings(report.removed), report.removed_bytes, report.kept, json_strings(report.failed), sockets);
   } else {
     for (const auto& name : report.removed) fmt::print("removed {}\n", printable(name));
     fmt::print("{} removed ({}), {} kept\n", report.removed.size(), size_text(report.removed_bytes), report.kept);
+    if (sockets != 0) fmt::print("{} sockets of killed listeners removed\n", sockets);
   }
   for (const auto& each : report.failed) fmt::print(stderr, "runrig: {}\n", printable(each));
   return report.failed.empty() ? exit_ok : exit_failed;

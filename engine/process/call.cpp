@@ -48,17 +48,31 @@ void CallWire::invoke(std::vector<std::byte>& result) const {
   trampoline.invoke({closure, function ? resolve_function(function) : 0, arguments}, result);
 }
 
-void CallWire::run() const {
+void CallWire::run(std::span<UniqueFd> descriptors) const {
   std::vector<std::byte> no_result;
   const Trampoline& trampoline = resolve(code);
-  trampoline.invoke({closure, function ? resolve_function(function) : 0, arguments, false}, no_result);
+  trampoline.invoke({closure, function ? resolve_function(function) : 0, arguments, false, descriptors}, no_result);
 }
 
 void Call::run_here() const {
   if (!state_) return;
   if (state_->trampoline == nullptr) return state_->run();
   std::vector<std::byte> no_result;
-  state_->trampoline->invoke({state_->closure, state_->function, state_->arguments, false}, no_result);
+  std::vector<UniqueFd> own;
+  for (const auto& each : state_->descriptors) own.push_back(std::move(*each));
+  state_->trampoline->invoke({state_->closure, state_->function, state_->arguments, false, own}, no_result);
+}
+
+std::vector<int> Call::descriptors() const {
+  std::vector<int> all;
+  if (!state_) return all;
+  for (const auto& each : state_->descriptors) all.push_back(each->get());
+  return all;
+}
+
+void Call::give_descriptors_away() const noexcept {
+  if (!state_) return;
+  for (const auto& each : state_->descriptors) each->reset();
 }
 
 CallWire Call::wire() const {

@@ -28,7 +28,7 @@ constinit thread_local bool made_as_this_process = false;
 
 // Runs in a child that was told what to do.
 const ChildEntry call_entry("process.call", [](ChildInput&& input) {
-  CallWire::read(input.payload).run();  // nobody waits for a result
+  CallWire::read(input.payload).run(input.descriptors);  // nobody waits for a result
 });
 
 [[noreturn]] void refuse(std::string_view attempted, const ProcessState& state, std::string_view why) {
@@ -85,11 +85,16 @@ Call ProcessAccess::call_elsewhere(const Process& process, const ProcessState& s
 NewProcess ProcessAccess::make(Process& process, const ProcessPtr& state, StartMethod method) {
   if (method == StartMethod::fork) {
     if (process.call_) process.call_.check(AddressLayout::forked, ("start process '" + state->name + "'").c_str());
-    return start_by_fork(state, [&process] { process.run(); });
+    NewProcess made = start_by_fork(state, [&process] { process.run(); });
+    process.call_.give_descriptors_away();
+    return made;
   }
   Preparation told = prepare(*state, method, call_entry.name());
-  call_elsewhere(process, *state, method).wire().write(told.payload);
-  return start_as_told(std::move(told), {});
+  const Call call = call_elsewhere(process, *state, method);
+  call.wire().write(told.payload);
+  NewProcess made = start_as_told(std::move(told), call.descriptors());
+  call.give_descriptors_away();
+  return made;
 }
 
 void ProcessAccess::start(Process& process) {
@@ -311,21 +316,6 @@ std::optional<Process> parent_process() {
   auto parent = detail::parent_of_this_process();
   if (!parent) return std::nullopt;
   return ProcessAccess::of(std::move(parent));
-}
-
-std::vector<int> wait(std::span<const int> sentinels, std::chrono::nanoseconds timeout) {
-  std::vector<pollfd> entries;
-  entries.reserve(sentinels.size());
-  for (const int each : sentinels) entries.push_back({each, POLLIN, 0});
-  detail::poll_until(entries, Deadline::after(timeout));
-  std::vector<int> ready;
-  for (const pollfd& each : entries) {
-    if ((each.revents & POLLNVAL) != 0) {
-      throw Error(std::errc::bad_file_descriptor, "wait for descriptor", std::to_string(each.fd));
-    }
-    if (each.revents != 0) ready.push_back(each.fd);
-  }
-  return ready;
 }
 
 int cpu_count() {

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "handshake.hpp"
 #include "runrig/channel/connection.hpp"
 #include "stream.hpp"
 
@@ -22,5 +23,9 @@ class TimedMessages {
   ConnectionState& state_;
   Deadline deadline_;
 };
+
+/// A side of a handshake through a connection, within the authentication's time limit. Throws AuthenticationError,
+/// TimeoutError.
+void authenticate(Connection& connection, const Authentication& authentication, std::span<const Handshake::Turn> turns);
 
 }  // namespace runrig::detail

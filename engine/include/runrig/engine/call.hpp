@@ -18,6 +18,7 @@
 #include "runrig/channel/transfer.hpp"
 #include "runrig/engine/code.hpp"
 #include "runrig/sync/error.hpp"
+#include "runrig/sync/unique_fd.hpp"
 
 /// Calls that cross to another process of the same program: code by name, captures as bytes, arguments as a pickle.
 namespace runrig::detail {
@@ -28,6 +29,7 @@ struct InvokeInput {
   std::uintptr_t function = 0;         ///< for a function pointer: its address in this process
   std::span<const std::byte> arguments;
   bool result_wanted = true;
+  std::span<UniqueFd> descriptors{};  ///< those of connections among the arguments; closed once these have theirs
 };
 
 /// Decodes the arguments, calls, and appends one pickle of the result (None for void) to `result`, if it is wanted;
@@ -113,13 +115,15 @@ auto arguments_from(const InvokeInput& input) {
       return std::tuple<>();
     }
   }
-  return pickle::decode_tuple<Args...>(input.arguments);
+  return pickle::decode_tuple<Args...>(input.arguments, {}, input.descriptors);
 }
 
 template <class F, class... Args>
 void invoke_call(const InvokeInput& input, std::vector<std::byte>& result) {
   F callable = callable_from<F>(input);
   auto arguments = arguments_from<Args...>(input);
+  // Who closes a connection in the call has closed it in this process.
+  for (UniqueFd& each : input.descriptors) each.reset();
   const auto call = [&](auto&&... each) -> decltype(auto) {
     return std::invoke(callable, std::forward<decltype(each)>(each)...);
   };
@@ -182,8 +186,8 @@ struct CallWire {
   [[nodiscard]] static CallWire read(std::span<const std::byte> bytes);
   /// Finds the code in this process and calls it; see Invoke.
   void invoke(std::vector<std::byte>& result) const;
-  /// The same for a call whose result nobody waits for.
-  void run() const;
+  /// The same for a call whose result nobody waits for. `descriptors` are those of Call::descriptors(), in their order.
+  void run(std::span<UniqueFd> descriptors = {}) const;
 };
 
 /// How the memory of the process that will run a call relates to this one's.
@@ -194,8 +198,8 @@ enum class AddressLayout {
 
 /// A callable with its arguments, ready to run in another process. Cheap to copy; never changes.
 ///
-/// Holds on to callable and arguments, and so to what handles among them refer to. The arguments are encoded when the
-/// call is made: what cannot be encoded is an error then.
+/// Holds on to callable and arguments, and so to what handles among them refer to; connections until they are given
+/// away. The arguments are encoded when the call is made: what cannot be encoded is an error then.
 class Call {
  public:
   /// Nothing to call; run_here() does nothing.
@@ -210,8 +214,12 @@ class Call {
   [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
   [[nodiscard]] bool is_fork_only() const noexcept { return state_ && state_->trampoline == nullptr; }
 
-  /// Calls in this process: for a forked child. A call that could cross gets its arguments as it would there.
+  /// Calls in this process: for a forked child, once. A call that could cross gets its arguments as it would there.
   void run_here() const;
+  /// Those of connections among the arguments, which must go along with wire().
+  [[nodiscard]] std::vector<int> descriptors() const;
+  /// Closes them here: the new process has its own.
+  void give_descriptors_away() const noexcept;
   /// Throws std::logic_error, in words, if this is fork_only(), or there is nothing to call.
   [[nodiscard]] CallWire wire() const;
   /// Throws std::logic_error, in words, if a capture looks like a pointer or reference to what a process of that layout
@@ -231,6 +239,7 @@ class Call {
     std::uintptr_t function = 0;
     std::span<const std::byte> closure;
     std::vector<std::byte> arguments;
+    pickle::Descriptors descriptors;
   };
   template <class F, class... Args>
   struct Crossing;
@@ -246,7 +255,9 @@ struct Call::Crossing final : State {
     trampoline = &trampoline_for<F, Args...>();
     function = function_address(callable);
     closure = closure_bytes(callable);
-    std::apply([this](const Args&... each) { pickle::encode_tuple<Args...>(arguments, each...); }, kept);
+    std::apply(
+        [this](const Args&... each) { pickle::encode_tuple_carrying<Args...>(arguments, &descriptors, each...); },
+        kept);
   }
   void run() const override {}
   const F callable;

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "runrig/channel/wait.hpp"
 #include "runrig/engine/call.hpp"
 #include "runrig/engine/fork_only.hpp"
 #include "runrig/engine/start_method.hpp"
@@ -60,6 +60,11 @@ struct ProcessOptions {
 ///
 /// **Ctrl-C** goes to all processes of the terminal's foreground group, so to children as well, which have no handlers
 /// of the parent: they end with -SIGINT unless they install one.
+///
+/// **Connections** among the arguments are given to the new process: once it is started, this one has them no more.
+///
+///     auto [ours, theirs] = runrig::Pipe();
+///     runrig::Process child([](runrig::Connection connection) { connection.send(42); }, std::move(theirs));
 ///
 /// An object is a name for a process: destroying it neither ends nor joins the process, which stays a child, found by
 /// active_children(). start, join, is_alive, exit_code, terminate, kill, close and sentinel are for the process that
@@ -175,14 +180,6 @@ class Subprocess : public Process {
 /// The process that started this one; none in the main process. It can be asked for its name, pid, sentinel and whether
 /// it is alive, and joined with a timeout.
 [[nodiscard]] std::optional<Process> parent_process();
-
-/// Those of `sentinels` that are ready, in their order, as soon as there is one; none at `timeout`. For sentinels of
-/// processes and any other descriptors that one reads from. Throws Error bad_file_descriptor.
-[[nodiscard]] std::vector<int> wait(std::span<const int> sentinels, std::chrono::nanoseconds timeout = forever);
-[[nodiscard]] inline std::vector<int> wait(std::initializer_list<int> sentinels,
-                                           std::chrono::nanoseconds timeout = forever) {
-  return wait(std::span<const int>(sentinels.begin(), sentinels.size()), timeout);
-}
 
 /// How many CPUs the machine has. Of how many this process may use see usable_cpu_count().
 [[nodiscard]] int cpu_count();
