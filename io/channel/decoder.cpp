@@ -46,13 +46,14 @@ double to_real(const Integer& value) noexcept {
 
 }  // namespace
 
-Decoder::Decoder(std::span<const std::byte> bytes, const Limits& limits)
+Decoder::Decoder(std::span<const std::byte> bytes, const Limits& limits, std::span<const Buffer> buffers)
     : begin_(bytes.data()),
       at_(bytes.data() + std::min(head_bytes, bytes.size())),
       end_(bytes.data() + bytes.size()),
-      memory_left_(allowance(bytes.size(), limits)),
+      memory_left_(allowance(bytes.size() + detail::total_bytes(buffers), limits)),
       depth_left_(limits.max_depth),
-      source_(limits.source) {}
+      source_(limits.source),
+      buffers_(buffers) {}
 
 Decoder::Decoder(const Object& object, const Limits& limits, std::size_t stream_bytes, std::optional<std::size_t> byte)
     : memory_left_(allowance(stream_bytes, limits)),
@@ -64,7 +65,8 @@ Decoder::~Decoder() = default;
 
 bool Decoder::takes(std::span<const std::byte> bytes, const Limits& limits) noexcept {
   return bytes.size() > head_bytes && bytes.size() <= limits.max_bytes &&
-         bytes[0] == static_cast<std::byte>(Op::proto) && bytes[1] == std::byte{default_protocol} &&
+         bytes[0] == static_cast<std::byte>(Op::proto) &&
+         (bytes[1] == std::byte{default_protocol} || bytes[1] == std::byte{4}) &&
          bytes[2] != static_cast<std::byte>(Op::frame);
 }
 

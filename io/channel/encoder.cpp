@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "forms.hpp"
 #include "nested.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/sync/error.hpp"
@@ -22,10 +23,11 @@ std::size_t slack(std::size_t used_bytes) noexcept {
 }
 }  // namespace
 
-Encoder::Encoder(std::vector<std::byte>& out) : out_(&out), out_before_(out.size()) {
+Encoder::Encoder(std::vector<std::byte>& out, int protocol) : out_(&out), out_before_(out.size()), protocol_(protocol) {
+  detail::check_protocol(protocol, nullptr);
   at_ = end_ = out.data() + out.size();
   grow(std::min(longest_scalar, out.capacity() - out.size()));
-  put_ops(Op::proto, Op{default_protocol});
+  put_ops(Op::proto, Op{static_cast<std::uint8_t>(protocol)});
 }
 
 Encoder::Encoder(std::span<std::byte> room) noexcept
@@ -34,7 +36,10 @@ Encoder::Encoder(std::span<std::byte> room) noexcept
 }
 
 Encoder::~Encoder() {
-  if (out_ != nullptr && !finished_) out_->resize(out_before_);  // never longer, so it cannot throw
+  if (finished_) return;
+  // Never longer, so these cannot throw.
+  if (out_ != nullptr) out_->resize(out_before_);
+  if (buffers_ != nullptr) buffers_->resize(buffers_before_);
 }
 
 std::size_t Encoder::finish() {
@@ -91,18 +96,35 @@ void Encoder::put_scalar(Op op, T value) {
   put(bytes.data(), bytes.size());
 }
 
-void Encoder::integer(std::int64_t value) {
-  if (value >= 0 && value <= std::numeric_limits<std::uint8_t>::max()) {
-    put_scalar(Op::binint1, static_cast<std::uint8_t>(value));
-  } else if (value >= 0 && value <= std::numeric_limits<std::uint16_t>::max()) {
-    put_scalar(Op::binint2, static_cast<std::uint16_t>(value));
-  } else if (value >= std::numeric_limits<std::int32_t>::min() && value <= std::numeric_limits<std::int32_t>::max()) {
-    put_scalar(Op::binint, static_cast<std::int32_t>(value));
-  } else {
-    std::array<std::byte, 2 + sizeof value> bytes{static_cast<std::byte>(Op::long1), std::byte{sizeof value}};
-    std::memcpy(bytes.data() + 2, &value, sizeof value);
-    put(bytes.data(), bytes.size());
+namespace detail {
+/// An Encoder as what Forms write to.
+struct EncoderSink {
+  Encoder& to;
+  [[nodiscard]] int protocol() const noexcept { return to.protocol_; }
+  void put(Op op) { to.put_op(op); }
+  void put_bytes(std::span<const std::byte> bytes) { to.put(bytes.data(), bytes.size()); }
+  template <class T>
+  void put_scalar(Op op, T value) {
+    to.put_scalar(op, value);
   }
+  template <class Length>
+  void put_payload(Op op, Length length, std::span<const std::byte> payload) {
+    to.put_scalar(op, length);
+    put_bytes(payload);
+  }
+};
+}  // namespace detail
+
+namespace {
+template <class Write>
+void write_form(Encoder& encoder, const Write& write) {
+  detail::EncoderSink sink{encoder};
+  write(detail::Forms<detail::EncoderSink>(sink));
+}
+}  // namespace
+
+void Encoder::integer(std::int64_t value) {
+  write_form(*this, [=](auto forms) { forms.integer(value); });
 }
 
 void Encoder::integer_unsigned(std::uint64_t value) {
@@ -117,54 +139,61 @@ void Encoder::integer_unsigned(std::uint64_t value) {
 
 void Encoder::big_int(const BigInt& value) {
   if (const auto small = value.to_int64()) return integer(*small);
-  const auto bytes = value.bytes();
-  if (bytes.size() <= std::numeric_limits<std::uint8_t>::max()) {
-    put_scalar(Op::long1, static_cast<std::uint8_t>(bytes.size()));
-  } else if (bytes.size() <= std::size_t{std::numeric_limits<std::int32_t>::max()}) {
-    put_scalar(Op::long4, static_cast<std::uint32_t>(bytes.size()));
-  } else {
-    throw Error(std::errc::value_too_large, "write", "int");
-  }
-  put(bytes.data(), bytes.size());
+  write_form(*this, [&](auto forms) { forms.big_int(value); });
 }
 
-void Encoder::real(double value) { put_scalar(Op::binfloat, __builtin_bswap64(std::bit_cast<std::uint64_t>(value))); }
+void Encoder::real(double value) {
+  write_form(*this, [=](auto forms) { forms.real(value); });
+}
 
 void Encoder::complex(std::complex<double> value) {
-  put(detail::complex_global.data(), detail::complex_global.size());
-  begin_tuple(2);
-  real(value.real());
-  real(value.imag());
-  end_tuple(2);
-  put_op(Op::reduce);
-}
-
-void Encoder::put_payload(Op tiny, Op small, Op large, std::span<const std::byte> payload) {
-  if (payload.size() <= std::numeric_limits<std::uint8_t>::max()) {
-    put_scalar(tiny, static_cast<std::uint8_t>(payload.size()));
-  } else if (payload.size() <= std::numeric_limits<std::uint32_t>::max()) {
-    put_scalar(small, static_cast<std::uint32_t>(payload.size()));
-  } else {
-    put_scalar(large, std::uint64_t{payload.size()});
-  }
-  put(payload.data(), payload.size());
+  write_form(*this, [=](auto forms) { forms.complex(value); });
 }
 
 void Encoder::text(std::string_view text) {
-  const auto put_text = [this](std::string_view valid) {
-    put_payload(Op::short_binunicode, Op::binunicode, Op::binunicode8, std::as_bytes(std::span(valid)));
-  };
-  if (detail::is_plain_text(text)) return put_text(text);
-  put_text(escape_text(text));
+  if (detail::is_plain_text(text)) {
+    write_form(*this, [=](auto forms) { forms.text(text); });
+  } else {
+    write_form(*this, [escaped = escape_text(text)](auto forms) { forms.text(escaped); });
+  }
 }
 
 void Encoder::bytes(std::span<const std::byte> bytes) {
-  put_payload(Op::short_binbytes, Op::binbytes, Op::binbytes8, bytes);
+  write_form(*this, [=](auto forms) { forms.bytes(bytes); });
+}
+
+void Encoder::array(std::string_view dtype, const Shape& shape, Order order, const Buffer& content) {
+  const auto item = numpy_item_bytes(dtype);
+  if (!item || shape.checked_bytes(*item) != content.bytes.size()) {
+    throw std::logic_error("write " + std::to_string(content.bytes.size()) + " bytes as an array of " +
+                           std::string(dtype) + " and shape " + to_string(shape));
+  }
+  write_form(*this, [&](auto forms) {
+    if (buffers_ == nullptr) return forms.array(dtype, shape, order, content.bytes);
+    forms.array_beside(dtype, shape, order);
+    buffers_->push_back(content);
+  });
+}
+
+void Encoder::beside(Buffers& buffers) {
+  detail::check_protocol(protocol_, &buffers);
+  buffers_ = &buffers;
+  buffers_before_ = buffers.size();
+}
+
+void Encoder::begin_old_set() {
+  write_form(*this, [](auto forms) { forms.global("builtins", "set"); });
+  begin_list();
+}
+
+void Encoder::end_old_set() {
+  end_list();
+  put_ops(Op::tuple1, Op::reduce);
 }
 
 void Encoder::object(const Object& object) {
   std::vector<std::byte> whole;
-  memo_count_ += detail::dump_nested(whole, object, memo_count_);
+  memo_count_ += detail::dump_nested(whole, object, memo_count_, protocol_, buffers_);
   put(whole.data(), whole.size());
 }
 

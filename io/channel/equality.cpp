@@ -53,6 +53,16 @@ class Comparison {
         return a.as_array() == b.as_array();
       case Kind::numpy_dtype:
         return a.as_dtype() == b.as_dtype();
+      case Kind::date:
+        return a.as_date() == b.as_date();
+      case Kind::time:
+        return a.as_time() == b.as_time();
+      case Kind::datetime:
+        return a.as_datetime() == b.as_datetime();
+      case Kind::timedelta:
+        return a.as_timedelta() == b.as_timedelta();
+      case Kind::timezone:
+        return a.as_timezone() == b.as_timezone();
       default:
         break;
     }
@@ -68,6 +78,10 @@ class Comparison {
       case Kind::set:
       case Kind::frozenset:
         return equal_sets(a, b);
+      case Kind::exception:
+        if (a.exception_type() != b.exception_type()) return false;
+        later_.emplace_back(&a.exception_attributes(), &b.exception_attributes());
+        break;
       default:
         break;
     }

@@ -11,7 +11,7 @@ namespace {
 using Id = Global::Id;
 
 // Protocols 0 to 2 use Python 2's module names; NumPy 2 renamed its core.
-constexpr std::array<Global, 20> globals{{
+constexpr std::array<Global, 25> globals{{
     {"builtins", "set", Id::set},
     {"__builtin__", "set", Id::set},
     {"builtins", "frozenset", Id::frozenset},
@@ -32,13 +32,20 @@ constexpr std::array<Global, 20> globals{{
     {"numpy._core.multiarray", "scalar", Id::scalar},
     {"numpy.core.numeric", "_frombuffer", Id::frombuffer},
     {"numpy._core.numeric", "_frombuffer", Id::frombuffer},
+    {"datetime", "date", Id::date},
+    {"datetime", "time", Id::time},
+    {"datetime", "datetime", Id::datetime},
+    {"datetime", "timedelta", Id::timedelta},
+    {"datetime", "timezone", Id::timezone},
 }};
 
-void expect(bool condition, std::string_view what) {
+}  // namespace
+
+void expect_argument(bool condition, std::string_view what) {
   if (!condition) throw Refused("arguments that Python does not write for " + std::string(what));
 }
 
-bool is_text(const Object& object, std::string_view text) {
+bool is_str(const Object& object, std::string_view text) {
   return object.kind() == Kind::string && object.as_string() == text;
 }
 
@@ -46,33 +53,13 @@ bool is_int(const Object& object, std::int64_t value) {
   return object.kind() == Kind::integer && object == Object(value);
 }
 
-/// "<f8" from Python's "f8", in the machine's order.
-std::string native_dtype(std::string_view code) {
-  for (const char order : {'<', '|'}) {
-    const std::string dtype = order + std::string(code.substr(0, 4));
-    if (code.size() <= 3 && numpy_item_bytes(dtype)) return dtype;
-  }
-  throw Refused("a NumPy type that is not numeric: '" + printable(code) + "'");
-}
-
-Shape shape_of(const Object& tuple) {
-  expect(tuple.kind() == Kind::tuple, "an array's shape");
-  if (tuple.size() > max_rank) throw Refused("an array of more than " + std::to_string(max_rank) + " axes");
-  Shape shape;
-  for (const Object& extent : tuple.items()) {
-    expect(extent.kind() == Kind::integer && extent.as_big_int().to_int64().value_or(-1) >= 0, "an array's shape");
-    shape.push_back(extent.as_uint());
-  }
-  return shape;
-}
-
-}  // namespace
-
-const Global* find_global(std::string_view module, std::string_view name) noexcept {
+std::optional<Global> find_global(std::string_view module, std::string_view name) noexcept {
   for (const Global& each : globals) {
-    if (each.module == module && each.name == name) return &each;
+    if (each.module == module && each.name == name) return each;
   }
-  return nullptr;
+  const ExceptionType* const exception = find_exception_type(module, name);
+  if (exception == nullptr) return std::nullopt;
+  return Global{exception->module(), exception->name(), Id::exception, exception};
 }
 
 Object Constructor::call(const Global& global, std::span<const Object> arguments) {
@@ -94,26 +81,38 @@ Object Constructor::call(const Global& global, std::span<const Object> arguments
     case Id::frombuffer:
       return frombuffer(arguments);
     case Id::bytes:
-      expect(arguments.empty(), "bytes");
+      expect_argument(arguments.empty(), "bytes");
       budget_.charge_node<BytesNode>();
       return Object::bytes(std::vector<std::byte>());
     case Id::ordered_dict:
-      expect(arguments.empty(), "OrderedDict");
+      expect_argument(arguments.empty(), "OrderedDict");
       budget_.charge_node<DictNode>();
       return Object::ordered_dict();
     case Id::complex:
-      expect(arguments.size() == 2 && arguments[0].kind() == Kind::real && arguments[1].kind() == Kind::real,
-             "complex");
+      expect_argument(arguments.size() == 2 && arguments[0].kind() == Kind::real && arguments[1].kind() == Kind::real,
+                      "complex");
       budget_.charge_node<ComplexNode>();
       return std::complex<double>(arguments[0].as_real(), arguments[1].as_real());
     case Id::ndarray:
-      break;
+      return ndarray(arguments);
+    case Id::date:
+      return date(arguments);
+    case Id::time:
+      return time(arguments);
+    case Id::datetime:
+      return datetime(arguments);
+    case Id::timedelta:
+      return timedelta(arguments);
+    case Id::timezone:
+      return timezone(arguments);
+    case Id::exception:
+      return exception(global, arguments);
   }
   throw Refused("'" + std::string(global.module) + " " + std::string(global.name) + "' is not to be called");
 }
 
 Object Constructor::set(Kind kind, std::span<const Object> arguments) {
-  expect(arguments.size() == 1 && arguments[0].kind() == Kind::list, kind_name(kind));
+  expect_argument(arguments.size() == 1 && arguments[0].kind() == Kind::list, kind_name(kind));
   budget_.charge_node<SetNode>();
   const Object result = Access::make<SetNode>(kind);
   for (const Object& member : arguments[0].items()) add_to_set(result, member);
@@ -123,21 +122,22 @@ Object Constructor::set(Kind kind, std::span<const Object> arguments) {
 Object Constructor::bytearray(std::span<const Object> arguments) {
   budget_.charge_node<BytesNode>();
   if (arguments.empty()) return Object::bytearray({});
-  if (arguments.size() == 2 && is_text(arguments[1], "latin-1")) return Object::bytearray(latin1(arguments[0]));
-  expect(arguments.size() == 1 && arguments[0].kind() == Kind::bytes, "bytearray");
+  if (arguments.size() == 2 && is_str(arguments[1], "latin-1")) return Object::bytearray(latin1(arguments[0]));
+  expect_argument(arguments.size() == 1 && arguments[0].kind() == Kind::bytes, "bytearray");
   const auto bytes = arguments[0].as_bytes();
   budget_.charge_copy(bytes.size());
   return Object::bytearray({bytes.begin(), bytes.end()});
 }
 
 Object Constructor::encode(std::span<const Object> arguments) {
-  expect(arguments.size() == 2 && (is_text(arguments[1], "latin1") || is_text(arguments[1], "latin-1")), "bytes");
+  expect_argument(arguments.size() == 2 && (is_str(arguments[1], "latin1") || is_str(arguments[1], "latin-1")),
+                  "bytes");
   budget_.charge_node<BytesNode>();
   return Object::bytes(latin1(arguments[0]));
 }
 
 std::vector<std::byte> Constructor::latin1(const Object& text) {
-  expect(text.kind() == Kind::string, "bytes");
+  expect_argument(text.kind() == Kind::string, "bytes");
   std::string_view rest = text.as_string();
   budget_.charge_copy(rest.size());
   std::vector<std::byte> bytes;
@@ -151,75 +151,33 @@ std::vector<std::byte> Constructor::latin1(const Object& text) {
   return bytes;
 }
 
-Object Constructor::dtype(std::span<const Object> arguments) {
-  // (code, align, copy); NumPy writes False, True, or 0, 1 before 1.17.
-  expect(arguments.size() == 3 && arguments[0].kind() == Kind::string, "numpy.dtype");
-  budget_.charge_node<DTypeNode>();
-  return Access::make<DTypeNode>(native_dtype(arguments[0].as_string()));
-}
-
-Object Constructor::scalar(std::span<const Object> arguments) {
-  expect(arguments.size() == 2, "a NumPy scalar");
-  return array(Kind::numpy_scalar, arguments[0], Object::tuple(), Order::c, arguments[1]);
-}
-
-Object Constructor::reconstruct(std::span<const Object> arguments) {
-  expect(arguments.size() == 3, "a NumPy array");
-  const Node* const type = Access::raw_node(arguments[0]);
-  if (type == nullptr || type->kind != kind_global || static_cast<const GlobalNode*>(type)->global.id != Id::ndarray) {
-    throw Refused("a subclass of numpy.ndarray");
-  }
-  expect(arguments[1] == Object::tuple({0}) && arguments[2] == Object::bytes({std::byte{'b'}}), "a NumPy array");
-  budget_.charge_node<ArrayNode>();
-  return NdBuffer(DType::int8, Shape{0}, {});  // as in NumPy, until BUILD gives it its contents
-}
-
-Object Constructor::frombuffer(std::span<const Object> arguments) {
-  expect(arguments.size() == 4, "a NumPy array");
-  const bool fortran = is_text(arguments[3], "F");
-  if (!fortran && !is_text(arguments[3], "C"))
-    throw Refused("an array whose axes are neither in C's nor in Fortran's order");
-  return array(Kind::array, arguments[1], arguments[2], fortran ? Order::fortran : Order::c, arguments[0]);
-}
-
-Object Constructor::array(Kind kind, const Object& dtype, const Object& shape_tuple, Order order, const Object& bytes) {
-  expect(dtype.kind() == Kind::numpy_dtype, "a NumPy array's dtype");
-  expect(bytes.kind() == Kind::bytes || bytes.kind() == Kind::bytearray, "a NumPy array's bytes");
-  const Shape shape = shape_of(shape_tuple);
-  const auto content = bytes.as_bytes();
-  if (shape.checked_bytes(*numpy_item_bytes(dtype.as_dtype())) != content.size()) {
-    throw Refused("an array of " + dtype.as_dtype() + " and shape " + to_string(shape) + " with " +
-                  std::to_string(content.size()) + " bytes");
-  }
-  budget_.charge_node<ArrayNode>();
-  // The array shares the bytes with the object that the stream made first; both are immutable here.
-  return Access::make<ArrayNode>(kind, NdBuffer(dtype.as_dtype(), shape, order, content, Access::node(bytes)));
+Object Constructor::exception(const Global& global, std::span<const Object> arguments) {
+  budget_.charge_node<ExceptionNode>();
+  budget_.charge((arguments.size() + 1) * sizeof(Object));
+  return Access::make<ExceptionNode>(exception_type_made(*global.exception, arguments),
+                                     std::vector<Object>(arguments.begin(), arguments.end()), Object());
 }
 
 void Constructor::set_state(const Object& object, const Object& state) {
-  const Kind kind = object.kind();
-  if (kind == Kind::array) {
-    expect(state.kind() == Kind::tuple && state.size() == 5 && is_int(state.at(0), 1) &&
-               state.at(3).kind() == Kind::boolean,
-           "a NumPy array's state");
-    const Order order = state.at(3).as_bool() ? Order::fortran : Order::c;
-    Access::as<ArrayNode>(object).value = array(kind, state.at(2), state.at(1), order, state.at(4)).as_array();
-    return;
+  switch (object.kind()) {
+    case Kind::array:
+      return set_array_state(object, state);
+    case Kind::numpy_dtype:
+      return set_dtype_state(object, state);
+    case Kind::exception:
+      return set_exception_state(object, state);
+    default:
+      throw Refused("state for a " + std::string(kind_name(object.kind())));
   }
-  if (kind == Kind::numpy_dtype) {
-    // (3, order, subdtype, names, fields, item size, alignment, flags); structured types would use 3 to 5.
-    expect(state.kind() == Kind::tuple && state.size() == 8 && is_int(state.at(0), 3) &&
-               state.at(1).kind() == Kind::string && state.at(2).is_none() && state.at(3).is_none() &&
-               state.at(4).is_none(),
-           "a numeric dtype's state");
-    std::string& dtype = Access::as<DTypeNode>(object).value;
-    const std::string& order = state.at(1).as_string();
-    const std::string ordered = (order == "=" ? dtype.substr(0, 1) : order.substr(0, 2)) + dtype.substr(1);
-    expect(numpy_item_bytes(ordered).has_value(), "a numeric dtype's byte order");
-    dtype = ordered;
-    return;
-  }
-  throw Refused("state for a " + std::string(kind_name(kind)));
+}
+
+void Constructor::set_exception_state(const Object& exception, const Object& state) {
+  if (state.is_none()) return;
+  expect_argument(state.kind() == Kind::dict, "an exception's state");
+  if (state.entries().empty()) return;
+  auto& node = Access::as<ExceptionNode>(exception);
+  if (!node.attributes().is_none()) throw Refused("state for an exception that has some");
+  node.items.back() = state;
 }
 
 Fingerprint Constructor::hash(const Object& key) {

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "global.hpp"
 #include "key_index.hpp"
 #include "runrig/channel/object.hpp"
 
@@ -53,29 +55,8 @@ class Budget {
   std::size_t copies_left_;
 };
 
-/// A class or function that a stream may name. There are no others, and none of them is Python's own code: each
-/// stands for one constructor of ours.
-struct Global {
-  enum class Id {
-    set,
-    frozenset,
-    bytes,
-    bytearray,
-    complex,
-    encode,
-    ordered_dict,
-    ndarray,
-    dtype,
-    reconstruct,
-    scalar,
-    frombuffer,
-  };
-  std::string_view module;
-  std::string_view name;
-  Id id;
-};
-/// By exact name; null for all others.
-[[nodiscard]] const Global* find_global(std::string_view module, std::string_view name) noexcept;
+/// By exact name; none for all others.
+[[nodiscard]] std::optional<Global> find_global(std::string_view module, std::string_view name) noexcept;
 
 /// Makes what REDUCE and BUILD ask for.
 class Constructor {
@@ -83,7 +64,7 @@ class Constructor {
   Constructor(Budget& budget, KeyHasher& hasher) noexcept : budget_(budget), hasher_(hasher) {}
   /// The result of calling `global`. Throws Refused for arguments that Python would not write.
   [[nodiscard]] Object call(const Global& global, std::span<const Object> arguments);
-  /// Gives `object` its state: NumPy arrays and dtypes only.
+  /// Gives `object` its state: NumPy arrays, dtypes and exceptions only.
   void set_state(const Object& object, const Object& state);
 
   void add_to_dict(const Object& dict, const Object& key, const Object& value);
@@ -97,12 +78,29 @@ class Constructor {
   Object scalar(std::span<const Object> arguments);
   Object reconstruct(std::span<const Object> arguments);
   Object frombuffer(std::span<const Object> arguments);
+  Object ndarray(std::span<const Object> arguments);
+  Object transposed(std::span<const Object> arguments);
   Object array(Kind kind, const Object& dtype, const Object& shape, Order order, const Object& bytes);
+  void set_array_state(const Object& array, const Object& state);
+  void set_dtype_state(const Object& dtype, const Object& state);
+  void set_exception_state(const Object& exception, const Object& state);
+  Object date(std::span<const Object> arguments);
+  Object time(std::span<const Object> arguments);
+  Object datetime(std::span<const Object> arguments);
+  Object timedelta(std::span<const Object> arguments);
+  Object timezone(std::span<const Object> arguments);
+  [[nodiscard]] std::optional<TimeZone> zone(std::span<const Object> arguments, std::size_t place);
+  Object exception(const Global& global, std::span<const Object> arguments);
   std::vector<std::byte> latin1(const Object& text);
   Fingerprint hash(const Object& key);
 
   Budget& budget_;
   KeyHasher& hasher_;
 };
+
+/// Throws Refused unless `condition` holds: "arguments that Python does not write for <what>".
+void expect_argument(bool condition, std::string_view what);
+[[nodiscard]] bool is_str(const Object& object, std::string_view text);
+[[nodiscard]] bool is_int(const Object& object, std::int64_t value);
 
 }  // namespace runrig::pickle::detail

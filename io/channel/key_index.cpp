@@ -7,6 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "datetime_state.hpp"
 #include "node.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -18,7 +19,24 @@ constexpr std::size_t worth_keeping_bytes = 64;
 constexpr std::size_t few_keys = 8;  // up to here a scan beats a table
 
 /// What kind of value a hash is of. Numbers are one kind, since 1 == 1.0 == True.
-enum class Domain : std::uint64_t { none = 1, integer, fraction, complex, text, bytes, tuple, frozenset, scalar };
+enum class Domain : std::uint64_t {
+  none = 1,
+  integer,
+  fraction,
+  complex,
+  text,
+  bytes,
+  tuple,
+  frozenset,
+  scalar,
+  date,
+  naive_time,
+  time,
+  naive_datetime,
+  moment,
+  timedelta,
+  timezone,
+};
 
 struct SipState {
   std::uint64_t v0, v1, v2, v3;
@@ -105,6 +123,39 @@ Fingerprint hash_scalar(const NdBuffer& value) {
   return hash_bytes(Domain::scalar, value.bytes());
 }
 
+// Python compares times that have a zone by what they are in UTC, and never with those that have none.
+Fingerprint hash_time(const Time& value) {
+  const std::int64_t wall = microseconds_of_day(value);
+  return value.zone ? hash_value(Domain::time, wall - offset_microseconds(*value.zone))
+                    : hash_value(Domain::naive_time, wall);
+}
+
+Fingerprint hash_datetime(const DateTime& value) {
+  const std::int64_t wall =
+      std::chrono::microseconds(value.date.to_days().time_since_epoch()).count() + microseconds_of_day(value.time);
+  return value.time.zone ? hash_value(Domain::moment, wall - offset_microseconds(*value.time.zone))
+                         : hash_value(Domain::naive_datetime, wall);
+}
+
+/// Of a value of datetime; none for other kinds.
+std::optional<Fingerprint> hash_of_datetime(const Object& key) {
+  switch (key.kind()) {
+    case Kind::date:
+      return hash_value(Domain::date, key.as_date());
+    case Kind::time:
+      return hash_time(key.as_time());
+    case Kind::datetime:
+      return hash_datetime(key.as_datetime());
+    case Kind::timedelta:
+      return hash_value(Domain::timedelta, key.as_timedelta());
+    case Kind::timezone:
+      return hash_value(Domain::timezone, offset_microseconds(key.as_timezone()));
+    default:
+      return std::nullopt;
+  }
+}
+static_assert(std::has_unique_object_representations_v<Date> && std::has_unique_object_representations_v<TimeDelta>);
+
 }  // namespace
 
 Fingerprint siphash(std::span<const std::byte> bytes, Fingerprint key) noexcept {
@@ -154,7 +205,7 @@ std::optional<Fingerprint> KeyHasher::hash(const Object& key, std::size_t depth)
     case Kind::frozenset:
       break;
     default:
-      return std::nullopt;
+      return hash_of_datetime(key);
   }
   const Node* const node = Access::node(key).get();
   if (const auto found = kept_.find(node); found != kept_.end()) return found->second.fingerprint;

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <stdexcept>
 #include <utility>
+
+#include "runrig/shm/view.hpp"
 
 namespace runrig::pickle {
 
@@ -55,7 +58,103 @@ NdBuffer owning(std::string_view dtype, const Shape& shape, Order order, std::ve
   const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   return {dtype, shape, order, std::span(*owner), owner};
 }
+
+/// Walks through all elements of two arrays of one shape, in C order: `visit(from, to)` with pointers to each.
+template <class Visit>
+void walk(const Shape& shape, std::size_t item, const std::byte* from, const Strides& from_strides, std::byte* to,
+          const Strides& to_strides, const Visit& visit) {
+  if (shape.checked_elements() == 0) return;
+  const auto step = [item](const Strides& strides, std::size_t axis) {
+    return strides[axis] * static_cast<std::int64_t>(item);
+  };
+  const std::size_t rank = shape.rank();
+  const std::size_t last = rank == 0 ? 0 : rank - 1;
+  const std::uint64_t row = rank == 0 ? 1 : shape[last];
+  std::array<std::uint64_t, max_rank> index{};
+  for (;;) {
+    for (std::uint64_t i = 0; i < row; ++i) {
+      const auto along = static_cast<std::int64_t>(i);
+      visit(from + along * step(from_strides, last), to + along * step(to_strides, last));
+    }
+    std::size_t axis = last;
+    for (;; --axis) {  // as an odometer, from the last axis but one
+      if (axis == 0) return;
+      from += step(from_strides, axis - 1);
+      to += step(to_strides, axis - 1);
+      if (++index[axis - 1] < shape[axis - 1]) break;
+      from -= step(from_strides, axis - 1) * static_cast<std::int64_t>(shape[axis - 1]);
+      to -= step(to_strides, axis - 1) * static_cast<std::int64_t>(shape[axis - 1]);
+      index[axis - 1] = 0;
+    }
+  }
+}
+
+/// One element of `Item` bytes, which are `Parts` numbers, to the other byte order.
+template <std::size_t Item, std::size_t Parts>
+void swap_element(const std::byte* from, std::byte* to) noexcept {
+  constexpr std::size_t part = Item / Parts;
+  for (std::size_t p = 0; p < Parts; ++p) std::reverse_copy(from + p * part, from + (p + 1) * part, to + p * part);
+}
 }  // namespace
+
+std::size_t detail::total_bytes(std::span<const Buffer> buffers) noexcept {
+  std::size_t total = 0;
+  for (const Buffer& each : buffers) total += each.bytes.size();
+  return total;
+}
+
+NdBuffer NdBuffer::copy_of(const AnyArrayRef& array) {
+  const std::size_t item = item_bytes(array.dtype);
+  std::vector<std::byte> bytes(array.shape.elements() * item);
+  if (array.contiguous()) {
+    std::copy_n(array.data, bytes.size(), bytes.begin());
+  } else {
+    walk(array.shape, item, array.data, array.strides, bytes.data(), row_major_strides(array.shape),
+         [item](const std::byte* from, std::byte* to) { std::memcpy(to, from, item); });
+  }
+  return {array.dtype, array.shape, std::move(bytes)};
+}
+
+bool NdBuffer::holds(DType dtype) const noexcept {
+  return std::string_view(dtype_).substr(1) == dtype_string(dtype).substr(1);
+}
+
+void NdBuffer::copy_to(const AnyArrayRef& to) const {
+  if (!holds(to.dtype) || !(shape_ == to.shape) || to.access == Access::read_only) {
+    throw std::logic_error("copy an array of " + dtype_ + " and shape " + to_string(shape_) + " to " +
+                           (to.access == Access::read_only ? "a read-only one" : "one") + " of " +
+                           std::string(dtype_name(to.dtype)) + " and shape " + to_string(to.shape));
+  }
+  const Strides strides = order_ == Order::c ? row_major_strides(shape_) : column_major_strides(shape_);
+  const std::size_t item = item_bytes(to.dtype);
+  const auto each = [&](const auto& visit) { walk(shape_, item, bytes_.data(), strides, to.data, to.strides, visit); };
+  if (to.dtype == DType::boolean) {
+    return each([](const std::byte* from, std::byte* out) { *out = std::byte{*from != std::byte{0}}; });
+  }
+  if (native_dtype()) {
+    if (to.strides == strides) {
+      std::copy(bytes_.begin(), bytes_.end(), to.data);
+      return;
+    }
+    return each([item](const std::byte* from, std::byte* out) { std::memcpy(out, from, item); });
+  }
+  const bool pairs = is_complex(to.dtype);
+  switch (item) {
+    case 2:
+      return each(swap_element<2, 1>);
+    case 4:
+      return each(swap_element<4, 1>);
+    case 8:
+      return pairs ? each(swap_element<8, 2>) : each(swap_element<8, 1>);
+    default:
+      return each(swap_element<16, 2>);
+  }
+}
+
+NdBuffer NdBuffer::owned() const {
+  if (owner_ != nullptr) return *this;
+  return {dtype_, shape_, order_, std::vector<std::byte>(bytes_.begin(), bytes_.end())};
+}
 
 NdBuffer::NdBuffer(std::string_view dtype, const Shape& shape, Order order, std::vector<std::byte> bytes)
     : NdBuffer(owning(dtype, shape, order, std::move(bytes))) {}

@@ -9,9 +9,14 @@
 
 namespace runrig::pickle::detail {
 
-/// Appends the operations that make `object`, without beginning and end, to be part of a pickle of protocol 5 in which
-/// `memo_count` places of the memo are taken. Returns how many places it takes itself. Throws as dumps() does.
-[[nodiscard]] std::uint32_t dump_nested(std::vector<std::byte>& out, const Object& object, std::uint32_t memo_count);
+/// Appends the operations that make `object`, without beginning and end, to be part of a pickle in which `memo_count`
+/// places of the memo are taken. Returns how many places it takes itself. Throws as dumps() does.
+[[nodiscard]] std::uint32_t dump_nested(std::vector<std::byte>& out, const Object& object, std::uint32_t memo_count,
+                                        int protocol, Buffers* buffers);
+
+inline constexpr int oldest_protocol = 2;
+/// Throws std::logic_error for a protocol that is not written, or that knows no buffers.
+void check_protocol(int protocol, const Buffers* buffers);
 
 /// The operations that name Python's class complex: short_binunicode "builtins", short_binunicode "complex",
 /// stack_global.

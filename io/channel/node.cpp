@@ -21,6 +21,7 @@ bool takes_contents_along(const Object& value) {
     case Kind::ordered_dict:
     case Kind::set:
     case Kind::frozenset:
+    case Kind::exception:
       return true;
     default:
       return false;

@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "exception_types.hpp"
+#include "global.hpp"
 #include "key_index.hpp"
 #include "runrig/channel/object.hpp"
 
 namespace runrig::pickle::detail {
-
-struct Global;  // globals.hpp
 
 /// Stands on the reader's stack only, for a class or function that a stream named; loads() never returns one.
 inline constexpr Kind kind_global = Kind{255};
@@ -48,14 +48,29 @@ struct TextNode : Node {
   explicit TextNode(std::string text) : Node(Kind::string), value(std::move(text)) {}
   std::string value;
 };
+/// Bytes of its own, or such as lie elsewhere: what came beside a pickle.
 struct BytesNode : Node {
-  BytesNode(Kind node_kind, std::vector<std::byte> bytes) : Node(node_kind), value(std::move(bytes)) {}
-  std::vector<std::byte> value;
+  BytesNode(Kind node_kind, std::vector<std::byte> bytes)
+      : Node(node_kind), storage(std::move(bytes)), value(storage) {}
+  BytesNode(Kind node_kind, Buffer buffer) : Node(node_kind), value(buffer.bytes), owner(std::move(buffer.owner)) {}
+  const std::vector<std::byte> storage;
+  const std::span<const std::byte> value;
+  const std::shared_ptr<const void> owner;
 };
 struct SequenceNode : Node {  // list, tuple
   SequenceNode(Kind node_kind, std::vector<Object> elements) : Node(node_kind), items(std::move(elements)) {}
   ~SequenceNode() override { bury(items); }
   std::vector<Object> items;
+};
+/// Its items are the arguments and, last, the attributes: a dict or None.
+struct ExceptionNode : SequenceNode {
+  ExceptionNode(const ExceptionType& of, std::vector<Object> arguments, Object attributes)
+      : SequenceNode(Kind::exception, std::move(arguments)), type(of) {
+    items.push_back(std::move(attributes));
+  }
+  [[nodiscard]] std::span<const Object> arguments() const noexcept { return std::span(items).first(items.size() - 1); }
+  [[nodiscard]] const Object& attributes() const noexcept { return items.back(); }
+  const ExceptionType& type;  // of the table
 };
 struct DictNode : Node {  // dict, OrderedDict
   explicit DictNode(Kind node_kind) : Node(node_kind) {}
@@ -77,13 +92,18 @@ struct ArrayNode : Node {  // array, NumPy scalar
   ArrayNode(Kind node_kind, NdBuffer array) : Node(node_kind), value(std::move(array)) {}
   NdBuffer value;
 };
+template <class Value>
+struct ValueNode : Node {  // of datetime
+  ValueNode(Kind node_kind, Value plain) : Node(node_kind), value(std::move(plain)) {}
+  const Value value;
+};
 struct DTypeNode : Node {
   explicit DTypeNode(std::string text) : Node(Kind::numpy_dtype), value(std::move(text)) {}
   std::string value;
 };
 struct GlobalNode : Node {
   explicit GlobalNode(const Global& named) : Node(kind_global), global(named) {}
-  const Global& global;
+  const Global global;
 };
 
 /// The way into an Object for reader, writer and hasher.

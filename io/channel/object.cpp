@@ -46,6 +46,18 @@ std::string_view kind_name(Kind kind) noexcept {
       return "NumPy scalar";
     case Kind::numpy_dtype:
       return "numpy.dtype";
+    case Kind::date:
+      return "datetime.date";
+    case Kind::time:
+      return "datetime.time";
+    case Kind::datetime:
+      return "datetime.datetime";
+    case Kind::timedelta:
+      return "datetime.timedelta";
+    case Kind::timezone:
+      return "datetime.timezone";
+    case Kind::exception:
+      return "exception";
   }
   return "class or function";
 }
@@ -107,6 +119,22 @@ Object::Object(BigInt value) {
   }
 }
 
+namespace {
+template <class Value>
+const Value& checked(const Value& value) {
+  if (const char* const fault = find_fault(value)) throw std::logic_error(fault);
+  return value;
+}
+}  // namespace
+Object::Object(const Date& value) : Object(Access::make<detail::ValueNode<Date>>(Kind::date, checked(value))) {}
+Object::Object(const Time& value) : Object(Access::make<detail::ValueNode<Time>>(Kind::time, checked(value))) {}
+Object::Object(const DateTime& value)
+    : Object(Access::make<detail::ValueNode<DateTime>>(Kind::datetime, checked(value))) {}
+Object::Object(const TimeDelta& value)
+    : Object(Access::make<detail::ValueNode<TimeDelta>>(Kind::timedelta, checked(value))) {}
+Object::Object(const TimeZone& value)
+    : Object(Access::make<detail::ValueNode<TimeZone>>(Kind::timezone, checked(value))) {}
+
 Object Object::from_unsigned(std::uint64_t value) { return BigInt::from_unsigned(value); }
 Object Object::bytes(std::vector<std::byte> value) {
   return Access::make<detail::BytesNode>(Kind::bytes, std::move(value));
@@ -131,6 +159,20 @@ Object Object::frozenset(std::vector<Object> members) { return make_set(Kind::fr
 Object Object::numpy_scalar(NdBuffer value) {
   if (value.shape().rank() != 0) throw std::logic_error("a NumPy scalar has the shape ()");
   return Access::make<detail::ArrayNode>(Kind::numpy_scalar, std::move(value));
+}
+
+Object Object::exception(std::string_view type, std::vector<Object> arguments, Object attributes) {
+  const auto* const known = detail::find_exception_type(type);
+  if (known == nullptr) {
+    throw std::logic_error("make an exception of type '" + detail::printable(type) +
+                           "', which is no type of Python's standard library that is known here");
+  }
+  if (!attributes.is_none() && !is_dict(attributes.kind())) {
+    throw std::logic_error("attributes of an exception that are a " + std::string(kind_name(attributes.kind())) +
+                           ", not a dict");
+  }
+  const auto& made = detail::exception_type_made(*known, arguments);
+  return Access::make<detail::ExceptionNode>(made, std::move(arguments), std::move(attributes));
 }
 
 Object Object::back_reference(const Object& container) {
@@ -216,11 +258,27 @@ const NdBuffer& Object::as_array() const {
 
 const std::string& Object::as_dtype() const { return expect<detail::DTypeNode>(*this, Kind::numpy_dtype).value; }
 
+const Date& Object::as_date() const { return expect<detail::ValueNode<Date>>(*this, Kind::date).value; }
+const Time& Object::as_time() const { return expect<detail::ValueNode<Time>>(*this, Kind::time).value; }
+const DateTime& Object::as_datetime() const { return expect<detail::ValueNode<DateTime>>(*this, Kind::datetime).value; }
+const TimeDelta& Object::as_timedelta() const {
+  return expect<detail::ValueNode<TimeDelta>>(*this, Kind::timedelta).value;
+}
+const TimeZone& Object::as_timezone() const { return expect<detail::ValueNode<TimeZone>>(*this, Kind::timezone).value; }
+
+std::string_view Object::exception_type() const {
+  return expect<detail::ExceptionNode>(*this, Kind::exception).type.type;
+}
+const Object& Object::exception_attributes() const {
+  return expect<detail::ExceptionNode>(*this, Kind::exception).attributes();
+}
+
 std::size_t Object::size() const { return is_dict(kind()) ? entries().size() : items().size(); }
 
 std::span<const Object> Object::items() const {
   if (is_sequence(kind())) return Access::as<detail::SequenceNode>(*this).items;
   if (is_set(kind())) return Access::as<detail::SetNode>(*this).members;
+  if (kind() == Kind::exception) return Access::as<detail::ExceptionNode>(*this).arguments();
   throw_kind("list, tuple or set", kind());
 }
 

@@ -1,5 +1,6 @@
 #include "reader.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "node.hpp"
@@ -21,17 +22,19 @@ std::string describe(Op op) {
 bool is_dict(const Object& object) { return object.kind() == Kind::dict || object.kind() == Kind::ordered_dict; }
 /// Can hold something that was made after it, and so itself.
 bool is_mutable_container(const Object& object) {
-  return is_dict(object) || object.kind() == Kind::list || object.kind() == Kind::set;
+  return is_dict(object) || object.kind() == Kind::list || object.kind() == Kind::set ||
+         object.kind() == Kind::exception;
 }
 
 }  // namespace
 
-Reader::Reader(std::span<const std::byte> bytes, const Limits& limits)
+Reader::Reader(std::span<const std::byte> bytes, const Limits& limits, std::span<const Buffer> buffers)
     : cursor_(bytes),
       limits_(limits),
       // In old protocols a bytearray is made from bytes that are made from text: each byte is copied twice.
-      budget_(limits.max_memory, 2 * std::min(bytes.size(), limits.max_bytes)),
-      constructor_(budget_, hasher_) {
+      budget_(limits.max_memory, 2 * std::min(bytes.size(), limits.max_bytes) + total_bytes(buffers)),
+      constructor_(budget_, hasher_),
+      buffers_(buffers) {
   if (bytes.size() > limits.max_bytes) {
     throw Refused(std::to_string(bytes.size()) + " bytes, of which " + std::to_string(limits.max_bytes) +
                   " are allowed (Limits::max_bytes)");
@@ -99,8 +102,9 @@ void Reader::execute(Op op) {
     case Op::newobj_ex:
       throw Refused("an instance of a class, which is not known");
     case Op::next_buffer:
+      return push_buffer();
     case Op::readonly_buffer:
-      throw Refused("a buffer sent out of band, which is not there");
+      return make_read_only();
     default:
       throw Refused("unknown operation " + describe(op));
   }
@@ -163,6 +167,15 @@ bool Reader::execute_bytes(Op op) {
     case Op::unicode_text:
       budget_.charge_node<TextNode>();
       push(parse_unicode_line(cursor_.line()));
+      return true;
+    case Op::string_text:
+      push_old_text(parse_string_line(cursor_.line()));
+      return true;
+    case Op::binstring:
+      push_old_text(cursor_.take_text(cursor_.number<std::uint32_t>()));
+      return true;
+    case Op::short_binstring:
+      push_old_text(cursor_.take_text(cursor_.number<std::uint8_t>()));
       return true;
     case Op::short_binbytes:
       push_bytes(Kind::bytes, cursor_.number<std::uint8_t>());
@@ -346,6 +359,31 @@ void Reader::push_bytes(Kind kind, std::uint64_t bytes) {
   push(Access::make<BytesNode>(kind, std::vector<std::byte>(value.begin(), value.end())));
 }
 
+// Python 2's str, which Python 3 takes for text if it is ASCII.
+void Reader::push_old_text(std::string_view text) {
+  if (std::ranges::any_of(text, [](char each) { return (static_cast<unsigned char>(each) & 0x80U) != 0; })) {
+    throw Refused("a str of Python 2 that is not ASCII");
+  }
+  budget_.charge_node<TextNode>();
+  push(text);
+}
+
+void Reader::push_buffer() {
+  if (buffers_.empty()) throw Refused("a buffer sent out of band, which is not there");
+  budget_.charge_node<BytesNode>();
+  push(Access::make<BytesNode>(Kind::bytearray, buffers_.front()));
+  buffers_ = buffers_.subspan(1);
+}
+
+void Reader::make_read_only() {
+  const Object buffer = pop();
+  if (buffer.kind() != Kind::bytes && buffer.kind() != Kind::bytearray) {
+    throw Refused("makes a " + std::string(kind_name(buffer.kind())) + " read-only, which is no buffer");
+  }
+  budget_.charge_node<BytesNode>();
+  push(Access::make<BytesNode>(Kind::bytes, Buffer{buffer.as_bytes(), Access::node(buffer)}));
+}
+
 void Reader::push_long(std::uint64_t bytes) {
   if (bytes > std::numeric_limits<std::int32_t>::max()) throw Refused("an int of negative length");
   const auto value = cursor_.take(bytes);
@@ -398,8 +436,8 @@ void Reader::add_items(std::size_t count) {
 }
 
 void Reader::push_global(std::string_view module, std::string_view name) {
-  const Global* const global = find_global(module, name);
-  if (global == nullptr) {
+  const auto global = find_global(module, name);
+  if (!global) {
     throw Refused("names '" + printable(module) + " " + printable(name) + "', which pickles must not use here");
   }
   budget_.charge_node<GlobalNode>();
@@ -456,10 +494,11 @@ void Reader::share(const Object& object) {
 
 namespace runrig::pickle {
 
-std::pair<Object, std::size_t> load_first(std::span<const std::byte> bytes, const Limits& limits) {
+std::pair<Object, std::size_t> load_first(std::span<const std::byte> bytes, const Limits& limits,
+                                          std::span<const Buffer> buffers) {
   std::size_t operation = 0;
   try {
-    detail::Reader reader(bytes, limits);
+    detail::Reader reader(bytes, limits, buffers);
     try {
       Object object = reader.run();
       return {std::move(object), reader.position()};
@@ -472,8 +511,8 @@ std::pair<Object, std::size_t> load_first(std::span<const std::byte> bytes, cons
   }
 }
 
-Object loads(std::span<const std::byte> bytes, const Limits& limits) {
-  auto [object, length] = load_first(bytes, limits);
+Object loads(std::span<const std::byte> bytes, const Limits& limits, std::span<const Buffer> buffers) {
+  auto [object, length] = load_first(bytes, limits, buffers);
   if (length != bytes.size()) {
     throw FormatError(
         "read", limits.source,

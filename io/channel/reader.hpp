@@ -17,7 +17,7 @@ namespace runrig::pickle::detail {
 /// Pickle's stack machine, for one stream. Its only calls are into Constructor, and nothing in it recurses.
 class Reader {
  public:
-  Reader(std::span<const std::byte> bytes, const Limits& limits);
+  Reader(std::span<const std::byte> bytes, const Limits& limits, std::span<const Buffer> buffers);
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
   ~Reader();
@@ -47,6 +47,9 @@ class Reader {
 
   void push_text(std::uint64_t bytes);
   void push_bytes(Kind kind, std::uint64_t bytes);
+  void push_old_text(std::string_view text);
+  void push_buffer();
+  void make_read_only();
   void push_long(std::uint64_t bytes);
   void push_tuple(std::size_t count);
   void push_dict(std::size_t count);
@@ -72,7 +75,8 @@ class Reader {
   std::vector<std::size_t> marks_;  // heights of the stack
   std::vector<std::optional<Object>> memo_;
   std::size_t memo_count_ = 0;
-  std::vector<Object> shared_;  // containers that were fetched or doubled: only these can be inside themselves
+  std::span<const Buffer> buffers_;  // not taken yet
+  std::vector<Object> shared_;       // containers that were fetched or doubled: only these can be inside themselves
   std::size_t operation_ = 0;
 };
 

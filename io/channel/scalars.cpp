@@ -18,6 +18,28 @@ std::size_t escape_digits(std::string_view rest) noexcept {
   return rest[1] == 'u' ? 4 : rest[1] == 'U' ? 8 : 0;
 }
 
+/// What stands after a backslash in a str of Python 2; returns how many characters that were. What is no escape stands
+/// for itself, with its backslash.
+std::size_t append_escaped(std::string& text, std::string_view rest) {
+  constexpr std::string_view names = "\\'\"abfnrtv";
+  constexpr std::string_view meanings = "\\'\"\a\b\f\n\r\t\v";
+  if (const auto found = names.find(rest.front()); found != std::string_view::npos) {
+    text.push_back(meanings[found]);
+    return 1;
+  }
+  const bool hexadecimal = rest.front() == 'x';
+  const auto digits = rest.substr(hexadecimal ? 1 : 0, hexadecimal ? 2 : 3);
+  unsigned code = 0;
+  const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, hexadecimal ? 16 : 8);
+  const auto used = static_cast<std::size_t>(stop - digits.data());
+  if (error != std::errc() || (hexadecimal && used != 2)) {
+    text.push_back('\\');
+    return 0;
+  }
+  text.push_back(static_cast<char>(code & 0xFFU));
+  return used + (hexadecimal ? 1 : 0);
+}
+
 }  // namespace
 
 Object parse_integer_line(std::string_view line) {
@@ -61,6 +83,23 @@ std::string parse_unicode_line(std::string_view line) {
     }
     append_character(text, code);
     line.remove_prefix(escape.size());
+  }
+  return text;
+}
+
+std::string parse_string_line(std::string_view line) {
+  const char quote = line.empty() ? '\0' : line.front();
+  if (line.size() < 2 || line.back() != quote || (quote != '\'' && quote != '"')) refuse("str of Python 2", line);
+  std::string text;
+  for (auto rest = line.substr(1, line.size() - 2); !rest.empty();) {
+    if (rest.front() != '\\') {
+      text.push_back(rest.front());
+      rest.remove_prefix(1);
+      continue;
+    }
+    rest.remove_prefix(1);
+    if (rest.empty()) refuse("str of Python 2", line);
+    rest.remove_prefix(append_escaped(text, rest));
   }
   return text;
 }

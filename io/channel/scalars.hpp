@@ -12,6 +12,7 @@ namespace runrig::pickle::detail {
 [[nodiscard]] Object parse_long_line(std::string_view line);          // LONG: "12L"
 [[nodiscard]] double parse_real_line(std::string_view line);          // FLOAT: as repr() writes it
 [[nodiscard]] std::string parse_unicode_line(std::string_view line);  // UNICODE: "raw-unicode-escape" to UTF-8
+[[nodiscard]] std::string parse_string_line(std::string_view line);   // STRING: as repr() of Python 2 writes it
 [[nodiscard]] std::size_t parse_index_line(std::string_view line);    // GET, PUT
 
 }  // namespace runrig::pickle::detail

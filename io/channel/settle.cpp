@@ -8,6 +8,7 @@ std::size_t child_count(const Node& node) noexcept {
   switch (node.kind) {
     case Kind::list:
     case Kind::tuple:
+    case Kind::exception:
       return static_cast<const SequenceNode&>(node).items.size();
     case Kind::dict:
     case Kind::ordered_dict:
@@ -24,6 +25,7 @@ Object& child(Node& node, std::size_t index) noexcept {
   switch (node.kind) {
     case Kind::list:
     case Kind::tuple:
+    case Kind::exception:
       return static_cast<SequenceNode&>(node).items[index];
     case Kind::set:
     case Kind::frozenset:
@@ -35,7 +37,9 @@ Object& child(Node& node, std::size_t index) noexcept {
   return index % 2 == 0 ? key : value;
 }
 
-bool is_container(const Node& node) noexcept { return node.kind >= Kind::list && node.kind <= Kind::frozenset; }
+bool is_container(const Node& node) noexcept {
+  return (node.kind >= Kind::list && node.kind <= Kind::frozenset) || node.kind == Kind::exception;
+}
 static_assert(Kind::list < Kind::frozenset && Kind::dict < Kind::frozenset && Kind::array > Kind::frozenset);
 
 void check_value(const Node& node) {

@@ -120,6 +120,12 @@ std::span<const std::byte> Tree::bytes() {
   return object.as_bytes();
 }
 
+NdBuffer Tree::array() {
+  const Object& object = take();
+  if (object.kind() != Kind::array && object.kind() != Kind::numpy_scalar) fail_kind(kind_name(Kind::array), object);
+  return object.as_array();
+}
+
 void Tree::begin_sequence(std::optional<std::size_t> elements) {
   const Object& object = take();
   if (object.kind() != Kind::tuple && object.kind() != Kind::list) fail_kind(elements ? "tuple" : "list", object);

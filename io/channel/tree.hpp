@@ -27,6 +27,7 @@ struct Tree {
   [[nodiscard]] std::complex<double> complex();
   [[nodiscard]] std::string_view text();
   [[nodiscard]] std::span<const std::byte> bytes();
+  [[nodiscard]] NdBuffer array();
 
   /// A tuple or list, of that many elements if given.
   void begin_sequence(std::optional<std::size_t> elements);

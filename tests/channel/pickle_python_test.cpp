@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "python_peer.hpp"
 #include "samples.hpp"
 #include "support.hpp"
 
@@ -15,12 +16,74 @@ using test_samples::write_file;
 struct Sample {
   std::string python;  // an expression
   Object object;
+  int first_protocol = 0;  // in which Python itself does not lose something of it
 };
 
 std::vector<std::byte> counted_bytes(std::size_t count) {
   std::vector<std::byte> result;
   for (std::size_t i = 0; i < count; ++i) result.push_back(static_cast<std::byte>(i % 256));
   return result;
+}
+
+std::vector<Sample> datetime_samples() {
+  const TimeZone west{TimeDelta::of(std::chrono::minutes(-210)), "west"};
+  const Time late{.hour = 23, .minute = 59, .second = 58, .microsecond = 987'654};
+  return {
+      {"datetime.date(2026, 11, 29)", Date{2026, 11, 29}},
+      {"datetime.date.min", Date{}},
+      {"datetime.date.max", Date{9999, 12, 31}},
+      {"datetime.time(23, 59, 58, 987654)", late},
+      {"datetime.time(1, fold=1)", Time{.hour = 1, .fold = 1}, 4},
+      {"datetime.time(7, tzinfo=datetime.timezone.utc)", Time{.hour = 7, .zone = TimeZone{}}},
+      {"datetime.datetime(2026, 11, 29, 23, 59, 58, 987654)", DateTime{{2026, 11, 29}, late}},
+      {"datetime.datetime(2024, 2, 29, 1, fold=1)", DateTime{{2024, 2, 29}, {.hour = 1, .fold = 1}}, 4},
+      {"datetime.datetime(1, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(minutes=-210), 'west'))",
+       DateTime{{}, {.zone = west}}},
+      {"datetime.timedelta(0)", TimeDelta{}},
+      {"datetime.timedelta(microseconds=-1)", TimeDelta{-1, 86'399, 999'999}},
+      {"datetime.timedelta.min", TimeDelta{-999'999'999, 0, 0}},
+      {"datetime.timedelta.max", TimeDelta{999'999'999, 86'399, 999'999}},
+      {"datetime.timezone.utc", TimeZone{}},
+      {"datetime.timezone(datetime.timedelta(hours=5), '')", TimeZone{{0, 18'000, 0}, ""}},
+      {"datetime.timezone(datetime.timedelta(minutes=-210), 'west')", west},
+      {"{datetime.date(2026, 1, 1): 1, datetime.time(): 2, datetime.timedelta(1): datetime.timezone.utc}",
+       Object::dict({{Date{2026, 1, 1}, 1}, {Time{}, 2}, {TimeDelta{1}, TimeZone{}}})},
+  };
+}
+
+std::vector<Sample> exception_samples() {
+  const auto exception = [](std::string_view type, std::vector<Object> arguments = {}, Object attributes = {}) {
+    return Object::exception(type, std::move(arguments), std::move(attributes));
+  };
+  return {
+      {"Exception()", exception("Exception")},
+      {"ValueError('x')", exception("ValueError", {"x"})},
+      {"KeyError((1, 'a'))", exception("KeyError", {Object::tuple({1, "a"})})},
+      {"RuntimeError(1, 2, 3, 4)", exception("RuntimeError", {1, 2, 3, 4})},
+      {"[ZeroDivisionError('division by zero')]", Object::list({exception("ZeroDivisionError", {"division by zero"})})},
+      {"OSError(2, 'No such file', 'name')", exception("FileNotFoundError", {2, "No such file", "name"})},
+      {"OSError(22, 'Invalid')", exception("OSError", {22, "Invalid"})},
+      {"OSError('no number')", exception("OSError", {"no number"})},
+      {"ConnectionResetError(104, 'reset')", exception("OSError", {104, "reset"})},
+      {"PermissionError('no number')", exception("PermissionError", {"no number"}), 3},
+      {"UnicodeDecodeError('utf-8', b'\\xff', 0, 1, 'bad')",
+       exception("UnicodeDecodeError", {"utf-8", Object::bytes({std::byte{0xFF}}), 0, 1, "bad"})},
+      {"StopIteration([1])", exception("StopIteration", {Object::list({1})})},
+      {"SystemExit(3)", exception("SystemExit", {3})},
+      {"KeyboardInterrupt()", exception("KeyboardInterrupt")},
+      {"RecursionError('deep')", exception("RecursionError", {"deep"})},
+      {"UserWarning('w')", exception("UserWarning", {"w"})},
+      {"ModuleNotFoundError('m')", exception("ModuleNotFoundError", {"m"}), 3},
+      {"ImportError('x', name='m')", exception("ImportError", {"x"}, Object::dict({{"name", "m"}}))},
+      {"noted(ValueError('x'), 'a', 'b')",
+       exception("ValueError", {"x"}, Object::dict({{"__notes__", Object::list({"a", "b"})}}))},
+      {"queue.Empty()", exception("queue.Empty")},
+      {"queue.Full('f')", exception("queue.Full", {"f"})},
+      {"multiprocessing.TimeoutError('late')", exception("multiprocessing.context.TimeoutError", {"late"})},
+      {"multiprocessing.AuthenticationError('key')", exception("multiprocessing.context.AuthenticationError", {"key"})},
+      {"threading.BrokenBarrierError()", exception("threading.BrokenBarrierError")},
+      {"pickle.PicklingError('p')", exception("pickle.PicklingError", {"p"})},
+  };
 }
 
 std::vector<Sample> samples() {
@@ -77,6 +140,8 @@ std::vector<Sample> samples() {
        Object::frozenset({Object::bytes({std::byte{'x'}}), Object::frozenset({1.0})})},
       {"collections.OrderedDict([('z', 1), ('a', [])])", Object::ordered_dict({{"z", 1}, {"a", Object::list()}})},
   };
+  for (auto& each : datetime_samples()) all.push_back(std::move(each));
+  for (auto& each : exception_samples()) all.push_back(std::move(each));
   // Around every change of an integer's encoding.
   for (const int bits : {0, 7, 8, 15, 16, 31, 32, 62, 63, 64, 127, 128, 2039, 2040, 3000}) {
     for (const int off : {-1, 0, 1}) {
@@ -109,9 +174,17 @@ std::vector<Sample> samples() {
 }
 
 constexpr const char* python_common = R"(
-import collections, pickle, pickletools, sys, io
+import builtins, collections, datetime, io, multiprocessing, pickle, pickletools, queue, sys, threading
+def noted(error, *notes):
+    error.__notes__ = list(notes)
+    return error
 def same(a, b):
     if type(a) is not type(b): return False
+    if isinstance(a, (datetime.date, datetime.time, datetime.timezone)): return repr(a) == repr(b)
+    if isinstance(a, BaseException):
+        names = 'name', 'filename', 'filename2', 'errno', 'reason', 'code'
+        return (same(a.args, b.args) and same(a.__dict__, b.__dict__)
+                and all(same(getattr(a, name, None), getattr(b, name, None)) for name in names))
     if isinstance(a, float): return repr(a) == repr(b)
     if isinstance(a, complex): return repr(a) == repr(b)
     if isinstance(a, (list, tuple)): return len(a) == len(b) and all(map(same, a, b))
@@ -154,7 +227,7 @@ for index, line in enumerate(open(sys.argv[1] + '/expressions')):
 )",
                 {folder()});
   for (std::size_t i = 0; i < all.size(); ++i) {
-    for (int protocol = 0; protocol <= 5; ++protocol) {
+    for (int protocol = all[i].first_protocol; protocol <= 5; ++protocol) {
       EXPECT_EQ(loads(read_file(file(i, protocol))), all[i].object) << all[i].python << ", protocol " << protocol;
       EXPECT_EQ(loads(read_file(file(i, protocol + 10))), all[i].object) << all[i].python << ", protocol " << protocol;
     }
@@ -210,6 +283,43 @@ for protocol in range(6):
   }
 }
 
+// What Python has, whatever its version: all of it goes through us and comes back as it was.
+TEST_F(PicklePythonTest, EveryExceptionOfPythonsModulesComesBackInEachProtocol) {
+  for (const std::string& python : test::all_pythons("pickle, multiprocessing")) {
+    const ::testing::ScopedTrace trace(__FILE__, __LINE__, python);
+    const std::string make = R"(
+import multiprocessing.managers, multiprocessing.pool
+special = {
+    'UnicodeDecodeError': ('utf-8', b'\xff', 0, 1, 'bad'), 'UnicodeEncodeError': ('ascii', '\xff', 0, 1, 'bad'),
+    'UnicodeTranslateError': ('\xff', 0, 1, 'bad'), 'BaseExceptionGroup': ('g', [ValueError(1), KeyboardInterrupt()]),
+    'ExceptionGroup': ('g', [ValueError(1), OSError(2, 'x')]), 'SyntaxError': ('s', ('file', 1, 2, 'text', 3, 4)),
+    'IndentationError': ('s', ('file', 1, 2, 'text', 3, 4)), 'TabError': ('s', ('file', 1, 2, 'text', 3, 4)),
+}
+def is_exception(value): return isinstance(value, type) and issubclass(value, BaseException)
+classes = [getattr(builtins, n) for n in sorted(dir(builtins)) if is_exception(getattr(builtins, n))]
+classes += [queue.Empty, queue.Full, threading.BrokenBarrierError, multiprocessing.ProcessError,
+            multiprocessing.BufferTooShort, multiprocessing.AuthenticationError, multiprocessing.TimeoutError,
+            multiprocessing.managers.RemoteError, pickle.PickleError, pickle.PicklingError, pickle.UnpicklingError]
+errors = [c(*special.get(c.__name__, ('text', 5))) for c in classes]
+errors += [OSError(n, 'x', 'f', None, 'g') for n in range(1, 133)]
+)";
+    const auto run = [&](const std::string& program) { expect_python(python, make + program, {folder()}); };
+    run("for p in 3, 4, 5: pickle.dump(errors, open(f'{sys.argv[1]}/0.{p}', 'wb'), p)");
+    for (int protocol = 2; protocol <= 5; ++protocol) {
+      const auto from = read_file(file(0, std::max(protocol, 3)));
+      write_file(file(1, protocol), dumps(loads(from), protocol));
+    }
+    run(R"(
+for p in range(2, 6):
+    data = open(f'{sys.argv[1]}/1.{p}', 'rb').read()
+    check_form(data)
+    back = pickle.loads(data)
+    assert len(back) == len(errors) > 190
+    for a, b in zip(errors, back): assert str(a) == str(b) and (same(a, b) or 'Group' in type(a).__name__), (p, a, b)
+)");
+  }
+}
+
 TEST_F(PicklePythonTest, PythonsOtherObjectsAreRefusedByName) {
   RUNRIG_NEED_PYTHON(python, "pickle");
   const std::vector<std::pair<std::string, std::string>> refused{
@@ -217,10 +327,12 @@ TEST_F(PicklePythonTest, PythonsOtherObjectsAreRefusedByName) {
       {"int", "builtins int"},
       {"collections.deque([1])", "collections deque"},
       {"collections.Counter('a')", "collections Counter"},
-      {"ValueError('x')", "builtins ValueError"},
+      {"__import__('decimal').InvalidOperation('x')", "decimal InvalidOperation"},
+      {"[ValueError]", "builtins ValueError"},
       {"range(3)", "builtins range"},
       {"type('C', (), {})", "global"},
-      {"__import__('datetime').date(2026, 1, 1)", "datetime date"},
+      {"[datetime.date]", "datetime date"},
+      {"__import__('fractions').Fraction(1, 3)", "fractions Fraction"},
       {"[set]", "builtins set"},
       {"{'f': frozenset}", "builtins frozenset"},
   };

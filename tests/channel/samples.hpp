@@ -34,8 +34,10 @@ inline void write_file(const std::filesystem::path& path, std::span<const std::b
 /// Random objects of every kind, nested, with shared and recursive parts. The same for the same seed.
 class Generator {
  public:
-  explicit Generator(unsigned seed) : random_(seed) {}
-  Object operator()() { return any(4); }
+  enum class Sizes : bool { all, small };  // small: nothing that only its length makes special
+  explicit Generator(unsigned seed, int depth = 4, Sizes sizes = Sizes::all)
+      : random_(seed), depth_(depth), large_(sizes == Sizes::all) {}
+  Object operator()() { return any(depth_); }
 
  private:
   std::uint64_t below(std::uint64_t bound) {
@@ -64,7 +66,7 @@ class Generator {
 
   /// Hashable, and no NaN: Python takes each of those as a key of its own.
   Object key(int depth) {
-    switch (below(depth > 0 ? 12 : 10)) {
+    switch (below(depth > 0 ? 13 : 11)) {
       case 0:
         return {};
       case 1:
@@ -85,11 +87,49 @@ class Generator {
       case 9:
         return Object::numpy_scalar(buffer({}));
       case 10:
+        return moment();
+      case 11:
         return Object::tuple(keys(depth - 1));
       default:
         return Object::frozenset(keys(depth - 1));
     }
   }
+  /// A value of datetime.
+  Object moment() {
+    const auto number = [this](int bound) { return static_cast<int>(below(static_cast<std::uint64_t>(bound))); };
+    TimeZone zone{{0, number(86'400), below(4) == 0 ? number(1'000'000) : 0}, std::nullopt};
+    if (below(3) == 0) zone.name = text();
+    if (below(3) == 0) zone.offset = TimeDelta{-1, 1 + number(86'399), 0};
+    const Date date{1 + number(9999), 1 + number(12), 1 + number(28)};
+    Time time{number(24), number(60), number(60), number(1'000'000)};
+    if (below(2) == 0) time.zone = zone;
+    switch (below(5)) {
+      case 0:
+        return date;
+      case 1:
+        return time;
+      case 2:
+        return DateTime{date, time};
+      case 3:
+        return zone;
+      default:
+        return TimeDelta{number(1'999'999'999) - 999'999'999, number(86'400), number(1'000'000)};
+    }
+  }
+
+  Object exception(int depth) {
+    static constexpr std::string_view types[]{
+        "ValueError", "KeyError",       "Exception", "BaseException",
+        "queue.Full", "RecursionError", "Warning",   "threading.BrokenBarrierError"};
+    std::vector<Object> arguments;
+    for (std::uint64_t i = below(5); i > 0; --i) arguments.push_back(any(depth));
+    if (below(4) != 0) return Object::exception(types[below(std::size(types))], std::move(arguments));
+    Object attributes = Object::dict({{"note", any(depth)}});
+    Object made = Object::exception(types[below(std::size(types))], std::move(arguments), attributes);
+    if (below(4) == 0) attributes.insert_or_assign("itself", Object::back_reference(made));
+    return made;
+  }
+
   std::vector<Object> keys(int depth) {
     std::vector<Object> result;
     for (std::uint64_t i = below(6); i > 0; --i) result.push_back(key(depth));
@@ -97,10 +137,12 @@ class Generator {
   }
 
   Object container(int depth) {
-    const std::uint64_t count = below(300) == 0 ? 1500 : below(6);  // now and then more than one batch
+    const std::uint64_t count = large_ && below(300) == 0 ? 1500 : below(6);  // now and then more than one batch
     const int inner = count > 10 ? 0 : depth;
     std::vector<Object> items;
-    switch (below(6)) {
+    switch (below(7)) {
+      case 6:
+        return exception(inner);
       case 0:
         return Object::set(keys(1));
       case 1:
@@ -146,7 +188,7 @@ class Generator {
   }
 
   std::vector<std::byte> bytes(std::size_t longest = 70'000) {
-    std::vector<std::byte> result(below(200) == 0 ? longest : below(12));
+    std::vector<std::byte> result(large_ && below(200) == 0 ? longest : below(12));
     for (std::byte& each : result) each = std::byte(below(256));
     return result;
   }
@@ -166,11 +208,14 @@ class Generator {
                                                "\x1a",
                                                std::string_view("\0", 1)};
     std::string result;
-    for (std::uint64_t i = below(20) == 0 ? 400 : below(8); i > 0; --i) result += pieces[below(std::size(pieces))];
+    for (std::uint64_t i = large_ && below(20) == 0 ? 400 : below(8); i > 0; --i)
+      result += pieces[below(std::size(pieces))];
     return result;
   }
 
   std::mt19937_64 random_;
+  int depth_;
+  bool large_;
   std::vector<Object> earlier_;  // to be mentioned again
 };
 

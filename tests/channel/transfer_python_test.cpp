@@ -34,7 +34,15 @@ TEST_F(TransferPythonTest, PythonReadsWhatWeSend) {
   RUNRIG_NEED_PYTHON(python, "pickle");
   const auto all = typed_samples();
   write_expressions(all);
-  for (std::size_t i = 0; i < all.size(); ++i) write_file(file(std::to_string(i)), all[i].encoded);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    write_file(file(std::to_string(i)), all[i].encoded);
+    for (int protocol = 2; protocol <= 5; ++protocol) {
+      const auto bytes = all[i].encode_in(protocol);
+      EXPECT_EQ(bytes[1], std::byte(protocol));
+      all[i].expect_decoded(bytes, all[i].python + " in protocol " + std::to_string(protocol));
+      write_file(file(std::to_string(i) + ".ours." + std::to_string(protocol)), bytes);
+    }
+  }
   expect_python(python, R"(
 import io, os, pickle, pickletools, sys
 def same(a, b):
@@ -44,11 +52,12 @@ def same(a, b):
     if isinstance(a, dict): return len(a) == len(b) and all(k in b and same(a[k], b[k]) for k in a)
     return a == b
 for index, line in enumerate(open(sys.argv[1] + '/expressions')):
-    data = open(f'{sys.argv[1]}/{index}', 'rb').read()
-    pickletools.dis(data, out=io.StringIO())
-    for load in pickle.loads, pickle._loads:
-        value = load(data)
-        assert same(value, eval(line)), (line, value)
+    for name in [f'{index}'] + [f'{index}.ours.{protocol}' for protocol in range(2, 6)]:
+        data = open(f'{sys.argv[1]}/{name}', 'rb').read()
+        pickletools.dis(data, out=io.StringIO())
+        for load in pickle.loads, pickle._loads:
+            value = load(data)
+            assert same(value, eval(line)), (line, name, value)
 )");
 }
 

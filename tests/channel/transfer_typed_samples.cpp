@@ -19,6 +19,11 @@ template <class T>
 TypedSample sample(std::string python, T value) {
   TypedSample made{.python = std::move(python)};
   encode(made.encoded, value);
+  made.encode_in = [value](int protocol) {
+    std::vector<std::byte> bytes;
+    encode(bytes, value, {.protocol = protocol});
+    return bytes;
+  };
   made.expect_decoded = [value](std::span<const std::byte> bytes, const std::string& what) {
     Received<T> decoded = decode<T>(bytes);
     EXPECT_EQ(decoded, value) << what;

@@ -13,6 +13,8 @@ namespace runrig::pickle::test_samples {
 struct TypedSample {
   std::string python;  ///< an expression for what it is there
   std::vector<std::byte> encoded{};
+  /// The same in an older protocol.
+  std::function<std::vector<std::byte>(int protocol)> encode_in{};
   /// Expects the pickle in `bytes`, whoever made it, to be read as this value.
   std::function<void(std::span<const std::byte> bytes, const std::string& what)> expect_decoded{};
   /// Reads a value of the same type and writes it.

@@ -47,9 +47,9 @@ struct Integer {
 class Decoder {
  public:
   /// Reads bytes. Throws detail::Unexpected where an Encoder would have written something else.
-  Decoder(std::span<const std::byte> bytes, const Limits& limits);
-  /// Reads `object`. `stream_bytes` is the length of the pickle that it came from, which may be copied once for free;
-  /// `byte` is where reading that directly ended, to be named in errors.
+  Decoder(std::span<const std::byte> bytes, const Limits& limits, std::span<const Buffer> buffers = {});
+  /// Reads `object`. `stream_bytes` is the length of what it came from, with buffers, which may be copied once for
+  /// free; `byte` is where reading that directly ended, to be named in errors.
   Decoder(const Object& object, const Limits& limits, std::size_t stream_bytes, std::optional<std::size_t> byte);
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -85,6 +85,11 @@ class Decoder {
   /// A str. What escape_text() made of other bytes is turned back.
   [[nodiscard]] std::string text();
   [[nodiscard]] std::span<const std::byte> bytes();
+  /// A numpy.ndarray. What its bytes lie in is the pickle, unless it has an owner; see NdBuffer::owned(). Who copies
+  /// them calls charge() first.
+  [[nodiscard]] NdBuffer array();
+  /// The same, of elements of that type in any byte order.
+  [[nodiscard]] NdBuffer array_of(DType dtype);
   /// Anything.
   [[nodiscard]] Object object();
   /// A copy (dup) of a descriptor that came with the pickle, of each at most one. Throws Error too_many_files_open.
@@ -130,6 +135,9 @@ class Decoder {
   [[nodiscard]] detail::Integer any_integer();
   [[nodiscard]] bool next(detail::Op end);
   void enter();
+  [[nodiscard]] bool try_form(std::span<const std::byte> form) noexcept;
+  [[nodiscard]] Shape extents();
+  [[nodiscard]] std::string_view dtype();
 
   const std::byte* begin_ = nullptr;
   const std::byte* at_ = nullptr;
@@ -137,6 +145,7 @@ class Decoder {
   std::size_t memory_left_;
   std::size_t depth_left_;
   std::string_view source_;
+  std::span<const Buffer> buffers_;     // not taken yet
   std::unique_ptr<detail::Tree> tree_;  // null: bytes are read
   std::span<const UniqueFd> carried_;
   std::vector<bool> taken_;  // of `carried_`

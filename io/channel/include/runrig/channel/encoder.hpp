@@ -12,6 +12,7 @@
 
 #include "runrig/channel/object.hpp"
 #include "runrig/channel/opcodes.hpp"
+#include "runrig/channel/pickle.hpp"
 #include "runrig/sync/unique_fd.hpp"
 
 namespace runrig::pickle {
@@ -20,7 +21,11 @@ namespace runrig::pickle {
 /// that they came from sees it.
 using Descriptors = std::vector<std::shared_ptr<UniqueFd>>;
 
-/// Writes one pickle of protocol 5, value by value, without an Object in between: what Transfer<T>::write() is given.
+namespace detail {
+struct EncoderSink;
+}
+
+/// Writes one pickle, value by value, without an Object in between: what Transfer<T>::write() is given.
 ///
 /// A container is begun and ended around its elements; every begin has its end. What is written reads back with the
 /// Decoder's function of the same name, and with Python's pickle module as the type that is named here.
@@ -31,7 +36,9 @@ class Encoder {
  public:
   /// Appends. Memory that `out` has already is used first; until finish(), its size is not to be relied on. `out` is as
   /// before if finish() is not reached.
-  explicit Encoder(std::vector<std::byte>& out);
+  /// Throws std::logic_error for a protocol that is not 2, 3, 4 or 5.
+  explicit Encoder(std::vector<std::byte>& out, int protocol = default_protocol);
+  /// In protocol 5.
   explicit Encoder(std::span<std::byte> room) noexcept;
   Encoder(const Encoder&) = delete;
   Encoder& operator=(const Encoder&) = delete;
@@ -52,6 +59,9 @@ class Encoder {
   /// A str. Text that is not UTF-8 is sent as escape_text() has it, and comes back as it was.
   void text(std::string_view text);
   void bytes(std::span<const std::byte> bytes);
+  /// A numpy.ndarray of elements that lie as `order` says. `dtype` is NumPy's array-protocol string, and the bytes are
+  /// as many as it and the shape say. They go into the pickle, or beside it (see beside()).
+  void array(std::string_view dtype, const Shape& shape, Order order, const Buffer& content);
   /// Anything. Throws as dumps() does.
   void object(const Object& object);
 
@@ -60,6 +70,9 @@ class Encoder {
   void descriptor(std::shared_ptr<UniqueFd> fd);
   /// From now on, descriptors are added to `carried`, for whoever sends the pickle to send them along.
   void carry(Descriptors& carried) noexcept { carried_ = &carried; }
+  /// From now on, the bytes of arrays are added to `buffers` instead of the pickle. Throws std::logic_error unless the
+  /// protocol is 5.
+  void beside(Buffers& buffers);
 
   /// The number of elements is the same at both ends and is not sent.
   void begin_tuple(std::size_t elements) { put_op(elements == 0 ? detail::Op::empty_tuple : detail::Op::mark); }
@@ -71,10 +84,17 @@ class Encoder {
   /// Its elements are key, value, key, value ... The keys must be hashable in Python: no lists, dicts, sets.
   void begin_dict() { put_ops(detail::Op::empty_dict, detail::Op::mark); }
   void end_dict() { put_op(detail::Op::setitems); }
-  void begin_set() { put_ops(detail::Op::empty_set, detail::Op::mark); }
-  void end_set() { put_op(detail::Op::additems); }
+  void begin_set() {
+    if (protocol_ < 4) return begin_old_set();
+    put_ops(detail::Op::empty_set, detail::Op::mark);
+  }
+  void end_set() {
+    if (protocol_ < 4) return end_old_set();
+    put_op(detail::Op::additems);
+  }
 
  private:
+  friend struct detail::EncoderSink;
   static constexpr std::size_t longest_scalar = 16;
 
   void put_op(detail::Op op) {
@@ -92,7 +112,8 @@ class Encoder {
   }
   template <class T>
   void put_scalar(detail::Op op, T value);
-  void put_payload(detail::Op tiny, detail::Op small, detail::Op large, std::span<const std::byte> payload);
+  void begin_old_set();
+  void end_old_set();
   void put_beyond(std::span<const std::byte> bytes);
   void grow(std::size_t bytes);
 
@@ -103,7 +124,10 @@ class Encoder {
   std::size_t out_before_ = 0;             // its size at the beginning
   std::size_t dropped_ = 0;                // bytes that did not fit
   std::uint32_t memo_count_ = 0;           // of all objects so far
-  Descriptors* carried_ = nullptr;         // null: none can travel
+  int protocol_ = default_protocol;
+  Descriptors* carried_ = nullptr;  // null: none can travel
+  Buffers* buffers_ = nullptr;      // null: arrays are in the pickle
+  std::size_t buffers_before_ = 0;  // their number at the beginning
   bool finished_ = false;
 };
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runrig/channel/big_int.hpp"
+#include "runrig/channel/datetime.hpp"
 #include "runrig/channel/nd_buffer.hpp"
 
 namespace runrig::pickle {
@@ -38,6 +39,12 @@ enum class Kind : std::uint8_t {
   array,         // numpy.ndarray of a numeric type
   numpy_scalar,  // numpy.float64 and its like
   numpy_dtype,   // a numpy.dtype by itself
+  date,          // those of the module datetime
+  time,
+  datetime,
+  timedelta,
+  timezone,
+  exception,  // an exception of Python's standard types
 };
 /// Python's name for it: "NoneType", "bool", "int", ..., "numpy.ndarray".
 [[nodiscard]] std::string_view kind_name(Kind kind) noexcept;
@@ -87,6 +94,12 @@ class Object {
   Object(std::nullptr_t) = delete;
   Object(BigInt value);
   Object(NdBuffer array);
+  /// Each throws std::logic_error for a value that Python cannot have: see find_fault().
+  Object(const Date& value);
+  Object(const Time& value);
+  Object(const DateTime& value);
+  Object(const TimeDelta& value);
+  Object(const TimeZone& value);
 
   [[nodiscard]] static Object bytes(std::vector<std::byte> value);
   [[nodiscard]] static Object bytes(std::span<const std::byte> value);
@@ -101,6 +114,12 @@ class Object {
   [[nodiscard]] static Object frozenset(std::vector<Object> members = {});
   /// `value` has one element and the shape ().
   [[nodiscard]] static Object numpy_scalar(NdBuffer value);
+  /// An exception as Python has it: its type ("ValueError"; outside of builtins with its module, "queue.Empty"), the
+  /// arguments of its constructor, and what else hangs at it, a dict or None. As in Python, an OSError with an error
+  /// number is of the type for that number. Throws std::logic_error for a type that is not in the standard library, or
+  /// not in the part of it that is known here.
+  [[nodiscard]] static Object exception(std::string_view type, std::vector<Object> arguments = {},
+                                        Object attributes = {});
   /// A handle to `container` that does not keep it alive. Once that is gone, every use throws std::logic_error.
   [[nodiscard]] static Object back_reference(const Object& container);
 
@@ -128,9 +147,19 @@ class Object {
   /// NumPy's array-protocol string of a numpy_dtype.
   [[nodiscard]] const std::string& as_dtype() const;
 
-  /// Elements of a list, tuple, set or frozenset, entries of a dict.
+  [[nodiscard]] const Date& as_date() const;
+  [[nodiscard]] const Time& as_time() const;
+  [[nodiscard]] const DateTime& as_datetime() const;
+  [[nodiscard]] const TimeDelta& as_timedelta() const;
+  [[nodiscard]] const TimeZone& as_timezone() const;
+  /// The type of an exception: "ValueError", "queue.Empty".
+  [[nodiscard]] std::string_view exception_type() const;
+  /// The dict that hangs at an exception (__dict__ in Python: notes, names and the like), or None.
+  [[nodiscard]] const Object& exception_attributes() const;
+
+  /// Elements of a list, tuple, set or frozenset, entries of a dict, arguments of an exception.
   [[nodiscard]] std::size_t size() const;
-  /// The elements of a list, tuple, set or frozenset, in order.
+  /// The elements of a list, tuple, set or frozenset, or the arguments of an exception, in order.
   [[nodiscard]] std::span<const Object> items() const;
   /// Element `index` of those. FormatError if there are not so many.
   [[nodiscard]] const Object& at(std::size_t index) const;
@@ -171,6 +200,10 @@ class Object {
 
   std::variant<std::monostate, bool, std::int64_t, double, StrongNode, WeakNode> value_;
 };
+
+/// Whether an exception of that type is caught as `base`: of "FileNotFoundError" as "OSError" and "Exception". False if
+/// one of them is not known.
+[[nodiscard]] bool exception_is(std::string_view type, std::string_view base) noexcept;
 
 /// True if `text` is UTF-8. Surrogates, encoded like other characters, pass: Python writes them for names that are
 /// not UTF-8.

@@ -4,7 +4,7 @@
 
 namespace runrig::pickle::detail {
 
-/// Pickle's opcodes, as far as Python 3 writes them for the types that we know. Named as in Python's pickle.py.
+/// Pickle's opcodes, as far as Python writes them for the types that we know. Named as in Python's pickle.py.
 enum class Op : std::uint8_t {
   mark = '(',
   stop = '.',
@@ -13,6 +13,9 @@ enum class Op : std::uint8_t {
   dup = '2',
   real_text = 'F',     // FLOAT
   integer_text = 'I',  // INT
+  string_text = 'S',   // STRING, of Python 2, like the next two
+  binstring = 'T',
+  short_binstring = 'U',
   binint = 'J',
   binint1 = 'K',
   long_text = 'L',  // LONG

@@ -102,17 +102,30 @@ namespace pickle {
 /// For bytes from other processes of this program: no bounds but the memory there is.
 inline constexpr Limits unlimited{.max_bytes = SIZE_MAX, .max_memory = SIZE_MAX};
 
-/// Appends one whole pickle of `value`, in protocol 5. `out` is as before if this throws. Memory that `out` has is used
-/// first. Descriptors are added to `carried`; without one, none can be sent.
+/// How to write a pickle, if not in the usual way.
+struct Encoding {
+  int protocol = default_protocol;  ///< 2, 3, 4 or 5
+  Descriptors* carried = nullptr;   ///< where descriptors go; null: none can be sent
+  Buffers* buffers = nullptr;       ///< where the bytes of arrays go, beside the pickle; null: into it
+};
+
+/// Appends one whole pickle of `value`. `out` and the buffers are as before if this throws.
 template <class T>
-void encode(std::vector<std::byte>& out, const T& value, Descriptors* carried = nullptr) {
+void encode(std::vector<std::byte>& out, const T& value, const Encoding& encoding) {
   require_transferable<const T&>();
   if constexpr (Transferable<const T&>) {
-    Encoder encoder(out);
-    if (carried != nullptr) encoder.carry(*carried);
+    Encoder encoder(out, encoding.protocol);
+    if (encoding.carried != nullptr) encoder.carry(*encoding.carried);
+    if (encoding.buffers != nullptr) encoder.beside(*encoding.buffers);
     Transfer<std::decay_t<const T&>>::write(encoder, value);
     encoder.finish();
   }
+}
+/// The same in protocol 5, all in the pickle. `out` is as before if this throws. Memory that `out` has is used
+/// first. Descriptors are added to `carried`; without one, none can be sent.
+template <class T>
+void encode(std::vector<std::byte>& out, const T& value, Descriptors* carried = nullptr) {
+  encode(out, value, Encoding{.carried = carried});
 }
 /// The same into memory of fixed size, without any allocation (except for an Object). Returns how many bytes the pickle
 /// takes: if that is more than `room` has, what lies there is of no use.
@@ -138,11 +151,11 @@ void write_tuple(Encoder& encoder, const T&... values) {
 /// an Object.
 template <class Read>
 auto decode_with(std::span<const std::byte> bytes, const Limits& limits, std::span<const UniqueFd> carried,
-                 const Read& read) {
+                 std::span<const Buffer> buffers, const Read& read) {
   std::optional<std::size_t> failed_at;
   if (Decoder::takes(bytes, limits)) {
     try {
-      Decoder decoder(bytes, limits);
+      Decoder decoder(bytes, limits, buffers);
       decoder.carry(carried);
       auto value = read(decoder);
       decoder.finish();
@@ -151,7 +164,7 @@ auto decode_with(std::span<const std::byte> bytes, const Limits& limits, std::sp
       failed_at = found.byte;
     }
   }
-  Decoder decoder(loads(bytes, limits), limits, bytes.size(), failed_at);
+  Decoder decoder(loads(bytes, limits, buffers), limits, bytes.size() + total_bytes(buffers), failed_at);
   decoder.carry(carried);
   return read(decoder);
 }
@@ -184,22 +197,25 @@ template <class... T>
 
 /// The value in one pickle, which must fill `bytes` exactly. What encode() wrote is read at once; any other pickle of a
 /// value of that shape through an Object (see loads()). The bytes may be hostile: throws FormatError, which says where
-/// and what, and whatever the attach() of a handle throws. `carried` are the descriptors that came along.
+/// and what, and whatever the attach() of a handle throws. `carried` are the descriptors that came along, `buffers`
+/// what came beside it.
 template <class T>
 [[nodiscard]] typename runrig::detail::Arriving<T>::Type decode(std::span<const std::byte> bytes,
                                                                 const Limits& limits = {},
-                                                                std::span<const UniqueFd> carried = {}) {
+                                                                std::span<const UniqueFd> carried = {},
+                                                                std::span<const Buffer> buffers = {}) {
   using Sent = std::decay_t<T>;
   if constexpr (std::is_same_v<Sent, Object>) {
-    return loads(bytes, limits);
+    return loads(bytes, limits, buffers);
   } else {
-    return detail::decode_with(bytes, limits, carried, [](Decoder& decoder) { return Transfer<Sent>::read(decoder); });
+    return detail::decode_with(bytes, limits, carried, buffers,
+                               [](Decoder& decoder) { return Transfer<Sent>::read(decoder); });
   }
 }
 template <class... T>
 [[nodiscard]] std::tuple<typename runrig::detail::Arriving<T>::Type...> decode_tuple(
     std::span<const std::byte> bytes, const Limits& limits = {}, std::span<const UniqueFd> carried = {}) {
-  return detail::decode_with(bytes, limits, carried,
+  return detail::decode_with(bytes, limits, carried, {},
                              [](Decoder& decoder) { return Transfer<std::tuple<std::decay_t<T>...>>::read(decoder); });
 }
 

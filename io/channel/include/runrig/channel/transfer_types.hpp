@@ -209,9 +209,43 @@ struct Transfer<pickle::BigInt> {
 /// A numpy.ndarray.
 template <>
 struct Transfer<pickle::NdBuffer> {
-  static void write(pickle::Encoder& encoder, const pickle::NdBuffer& value) { encoder.object(value); }
-  static pickle::NdBuffer read(pickle::Decoder& decoder);
+  static void write(pickle::Encoder& encoder, const pickle::NdBuffer& value) {
+    encoder.array(value.dtype(), value.shape(), value.order(), value.buffer());
+  }
+  static pickle::NdBuffer read(pickle::Decoder& decoder) {
+    const pickle::NdBuffer found = decoder.array();
+    decoder.charge(found.bytes().size());
+    return found.owned();
+  }
 };
+
+namespace detail {
+/// A value of Python's datetime. (Reading takes a way through an Object.)
+template <class T, pickle::Kind kind, const T& (pickle::Object::*get)() const>
+struct DatetimeTransfer {
+  static void write(pickle::Encoder& encoder, const T& value) { encoder.object(value); }
+  static T read(pickle::Decoder& decoder) {
+    const pickle::Object found = decoder.object();
+    if (found.kind() != kind) {
+      decoder.fail("expected " + std::string(kind_name(kind)) + ", found " + std::string(kind_name(found.kind())));
+    }
+    return (found.*get)();
+  }
+};
+}  // namespace detail
+template <>
+struct Transfer<pickle::Date> : detail::DatetimeTransfer<pickle::Date, pickle::Kind::date, &pickle::Object::as_date> {};
+template <>
+struct Transfer<pickle::Time> : detail::DatetimeTransfer<pickle::Time, pickle::Kind::time, &pickle::Object::as_time> {};
+template <>
+struct Transfer<pickle::DateTime>
+    : detail::DatetimeTransfer<pickle::DateTime, pickle::Kind::datetime, &pickle::Object::as_datetime> {};
+template <>
+struct Transfer<pickle::TimeDelta>
+    : detail::DatetimeTransfer<pickle::TimeDelta, pickle::Kind::timedelta, &pickle::Object::as_timedelta> {};
+template <>
+struct Transfer<pickle::TimeZone>
+    : detail::DatetimeTransfer<pickle::TimeZone, pickle::Kind::timezone, &pickle::Object::as_timezone> {};
 
 /// The count, in the unit that the type has at both ends: an int or a float.
 template <class Number, class Period>
