@@ -5,7 +5,9 @@ add_library(runrig::warnings ALIAS runrig_warnings)
 target_compile_options(runrig_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -ffp-contract=off
   # False in GCC 12 for std::string's operator+ at -O3 (GCC bug 105651).
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  # Fields that only keep a layout.
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-unused-private-field>)
 target_compile_definitions(runrig_warnings INTERFACE $<$<BOOL:${RUNRIG_KILLPOINTS}>:RUNRIG_KILLPOINTS=1>)
 if(RUNRIG_SANITIZE)
   add_compile_options(-fsanitize=${RUNRIG_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
