@@ -7,7 +7,7 @@
 
 #include "runrig/sync/futex.hpp"
 #include "runrig/sync/killpoint.hpp"
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 // The truth is in the slots, one word for each who waits or is enrolled, and in the phase; nothing is counted beside
 // them that could disagree after a kill. All is changed with guard_ held, except that a waiter gives its own slot back.

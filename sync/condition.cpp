@@ -8,7 +8,7 @@
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/futex.hpp"
 #include "runrig/sync/killpoint.hpp"
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 // Each waiter has a slot whose word says in one who it is and what became of it, and sleeps on that word:
 //

@@ -32,6 +32,10 @@ class Category final : public std::error_category {
         return "the barrier is broken";
       case ErrorKind::end_of_stream:
         return "the other end is closed";
+      case ErrorKind::empty:
+        return "no message came";
+      case ErrorKind::full:
+        return "no place became free";
     }
     return "unknown error";
   }

@@ -2,7 +2,7 @@
 
 #include "runrig/sync/futex.hpp"
 #include "runrig/sync/killpoint.hpp"
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 // What a kill leaves: the word changes by single compare-exchanges. Killed between setting it and the wake-up
 // (event.set), the sleepers look by themselves within 50 ms. Killed asleep (event.waiting, event.woken): the flag,

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 namespace runrig {
 namespace {

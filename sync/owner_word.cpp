@@ -7,7 +7,7 @@
 
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/killpoint.hpp"
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 // Why a kill at any instruction is survived, step by step; tests kill a process at each point named here.
 //

@@ -8,7 +8,7 @@
 
 #include "runrig/sync/futex.hpp"
 #include "runrig/sync/killpoint.hpp"
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 // Each token is one word that is either free or names its holder, and there is no count beside it that could disagree
 // after a kill. Step by step:

@@ -7,7 +7,7 @@
 
 #include "runrig/sync/futex.hpp"
 #include "runrig/sync/killpoint.hpp"
-#include "waiting.hpp"
+#include "runrig/sync/waiting.hpp"
 
 // What a kill leaves, step by step:
 //

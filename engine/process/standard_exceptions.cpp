@@ -165,7 +165,7 @@ ExceptionKinds standard_exception_kinds() {
              std::bad_any_cast, std::bad_function_call, std::bad_optional_access, std::bad_variant_access,
              std::bad_weak_ptr>(kinds);
   add_named<OwnerDied, Poisoned, TimeoutError, BrokenBarrier, FormatError, BufferTooShort, EndOfStream,
-            AuthenticationError, Cancelled>(kinds);
+            AuthenticationError, Cancelled, Empty, Full>(kinds);
   add_with_codes(kinds);
   add_losses(kinds);
   return kinds;

@@ -157,6 +157,8 @@ TEST(RemoteExceptionTest, TheEnginesOwnKindsArriveAsThemselves) {
   arrives(FormatError("attach", "temps", "its magic is wrong"));
   arrives(BufferTooShort("receive", "pipe"));
   arrives(EndOfStream("receive from", "pipe"));
+  arrives(Empty("queue"));
+  arrives(Full("queue"));
   arrives(AuthenticationError("connect", "socket"));
   arrives(Cancelled("run"));
   arrives(BrokenBarrier("a party died"));

@@ -24,6 +24,8 @@ TEST(ErrorTest, CheckErrnoThrowsTheReasonOfTheCall) {
 TEST(ErrorTest, NamedKindsAreToldApartByTypeAndByCode) {
   EXPECT_EQ(test::thrown_code([] { throw OwnerDied("counter"); }), ErrorKind::owner_died);
   EXPECT_EQ(test::thrown_code([] { throw EndOfStream("receive from", "pipe"); }), ErrorKind::end_of_stream);
+  EXPECT_EQ(test::thrown_code([] { throw Empty("queue"); }), ErrorKind::empty);
+  EXPECT_EQ(test::thrown_code([] { throw Full("queue"); }), ErrorKind::full);
   EXPECT_EQ(test::thrown_code([] { throw AuthenticationError("connect to", "server"); }), ErrorKind::authentication);
   EXPECT_EQ(test::thrown_code([] { throw BufferTooShort("receive", "pipe"); }), ErrorKind::buffer_too_short);
   EXPECT_STREQ(FormatError("attach", "a", "magic is wrong").what(), "attach 'a': magic is wrong");

@@ -42,6 +42,8 @@ enum class ErrorKind {
   cancelled,
   broken_barrier,
   end_of_stream,
+  empty,
+  full,
 };
 /// The category of ErrorKind codes; its messages are the reasons ("the holder of the lock died", ...).
 [[nodiscard]] const std::error_category& error_category() noexcept;
@@ -102,6 +104,16 @@ class EndOfStream : public Error {
  public:
   EndOfStream(std::string_view attempted, std::string_view name)
       : Error(make_error_code(ErrorKind::end_of_stream), attempted, name) {}
+};
+/// There is no message in a queue, or none came in time. Python's queue.Empty.
+class Empty : public Error {
+ public:
+  explicit Empty(std::string_view name) : Error(make_error_code(ErrorKind::empty), "get from", name) {}
+};
+/// A queue has as many messages as it takes, and none was taken out in time. Python's queue.Full.
+class Full : public Error {
+ public:
+  explicit Full(std::string_view name) : Error(make_error_code(ErrorKind::full), "put into", name) {}
 };
 /// The other side does not have the key, or none of the digests that we accept.
 class AuthenticationError : public Error {

@@ -10,7 +10,7 @@
 #include "runrig/sync/futex.hpp"
 #include "runrig/sync/participant.hpp"
 
-/// What all the primitives that wait have in common.
+/// What all that waits in shared memory has in common: the primitives of this room, and structures of the rooms above.
 namespace runrig::detail {
 
 /// A kill can cut off the wake-up that follows a change, and nobody is told of a death. So no sleep is longer than
