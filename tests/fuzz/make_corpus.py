@@ -120,6 +120,26 @@ def handshakes():
     yield 'nothing', b''
 
 
+def requests():
+    """Lists of a manager's requests; an int says which object, in the order of manager_target.cpp."""
+    yield 'list', [(0, 'append', (1,), {}), (0, 'extend', ([2, 3],), {}), (0, 'sort', (), {'reverse': True}),
+                   (0, '__getitem__', (-1,), {}), (0, 'pop', (0,), {}), (0, '__imul__', (3,), {}), (0, 'index', (2,), {})]
+    yield 'dict', [(1, '__setitem__', ('a', 1), {}), (1, 'update', ({1: 2.0},), {'b': None}), (1, 'pop', (1,), {}),
+                   (1, 'setdefault', ((1, 'x'), [1]), {}), (1, 'items', (), {}), (1, 'popitem', (), {})]
+    yield 'namespace', [(2, '__setattr__', ('x', 1), {}), (2, '__getattribute__', ('x',), {}), (2, '__delattr__', ('x',), {})]
+    yield 'value', [(3, 'set', (7,), {}), (3, 'get', (), {}), (4, '__setitem__', (0, 9), {}), (4, '__len__', (), {})]
+    yield 'queue', [(5, 'put', (1,), {}), (5, 'put', (2, True, 0.5), {}), (5, 'get', (), {'block': False}), (6, 'put', (1,), {}),
+                    (6, 'task_done', (), {}), (6, 'join', (), {}), (5, 'qsize', (), {})]
+    yield 'locks', [(7, 'acquire', (), {}), (7, 'release', (), {}), (8, 'acquire', (False,), {}), (9, 'acquire', (True, 0), {}),
+                    (10, 'release', (), {}), (11, 'acquire', (), {}), (11, 'wait', (0.0,), {}), (11, 'notify', (3,), {}),
+                    (12, 'set', (), {}), (12, 'wait', (), {}), (13, 'wait', (0.0,), {}), (13, 'reset', (), {})]
+    yield 'create', [('list', '', ([1, 2],), {}), ('dict', '', ([(1, 2)],), {'k': 3}), ('Array', '', ('d', [1, 2.5]), {}),
+                     ('Semaphore', '', (3,), {}), ('Barrier', '', (2,), {'timeout': 1.5}), ('Queue', '', (5,), {})]
+    yield 'returned', ('#RETURN', [1, None])
+    yield 'failed', ('#ERROR', KeyError('k'))
+    yield 'told', ('#TRACEBACK', 'Traceback (most recent call last): ...')
+
+
 def main():
     here = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / 'corpus')
 
@@ -143,6 +163,8 @@ def main():
     for name, data in frames():
         for how in range(8):
             write('frame', f'{name}.{how}', bytes([how]) + data)
+    for name, message in requests():
+        write('manager', name, pickle.dumps(message, 4))
     for name, data in handshakes():
         for options in range(8):
             write('handshake', f'{name}.{options}', bytes([options]) + data)

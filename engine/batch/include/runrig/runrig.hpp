@@ -20,6 +20,8 @@
 #include "runrig/engine/init.hpp"
 #include "runrig/engine/log.hpp"
 #include "runrig/engine/machine.hpp"
+#include "runrig/engine/managed.hpp"
+#include "runrig/engine/manager.hpp"
 #include "runrig/engine/parallel.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/process.hpp"
