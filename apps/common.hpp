@@ -86,6 +86,7 @@ void add_stats(CLI::App& app, int& exit_code);
 void add_map(CLI::App& app, int& exit_code);
 void add_reduce(CLI::App& app, int& exit_code);
 void add_repack(CLI::App& app, int& exit_code);
+void add_serve(CLI::App& app, int& exit_code);
 void add_shm(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 

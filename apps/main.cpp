@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   add_map(app, exit_code);
   add_reduce(app, exit_code);
   add_repack(app, exit_code);
+  add_serve(app, exit_code);
   add_shm(app, exit_code);
   add_bench(app, exit_code);
   app.footer(
@@ -60,6 +61,7 @@ int main(int argc, char** argv) {
       "  runrig map   'sqrt(u*u + v*v)' data/month-*.h5 -i u=/wind/u -i v=/wind/v -o 'speed-{stem}.h5'\n"
       "  runrig reduce mean data/month-*.h5 -d /wind/u --axis 0 -o 'mean-{stem}.h5'\n"
       "  runrig repack data/month-1.h5 -o small.h5 --filter shuffle,deflate:9\n"
+      "  runrig serve --address localhost:50000 --authkey-file key --queue tasks\n"
       "  runrig shm   ls\n"
       "  runrig bench transfer --max-size 64M\n"
       "Each command has its own help: runrig map --help. Exit codes: 0 done; 1 some input failed;\n"

@@ -18,7 +18,7 @@ TEST(UsageTest, HelpFitsOneScreenAndLeadsToAnExampleForEachCommand) {
   const auto help = runrig({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_LE(std::count(help.out.begin(), help.out.end(), '\n'), 32);
-  for (const std::string command : {"info", "stats", "map", "reduce", "repack", "shm", "bench"}) {
+  for (const std::string command : {"info", "stats", "map", "reduce", "repack", "serve", "shm", "bench"}) {
     EXPECT_THAT(help.out, HasSubstr("runrig " + command));
     const auto own = runrig({command, "--help"});
     EXPECT_EQ(own.exit_code, 0);
