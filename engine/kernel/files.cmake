@@ -7,7 +7,7 @@ set(engine_kernel_sources kernel/array_statistics.cpp kernel/complex_functions.c
   kernel/statistics_baseline.cpp)
 set(engine_kernel_headers include/runrig/engine/evaluate.hpp include/runrig/engine/expression.hpp
   include/runrig/engine/parallel.hpp include/runrig/engine/parallel_detail.hpp include/runrig/engine/quantile.hpp include/runrig/engine/reduction.hpp
-  include/runrig/engine/statistics.hpp include/runrig/engine/threads.hpp)
+  include/runrig/engine/statistics.hpp include/runrig/engine/threads.hpp include/runrig/engine/transfer_eigen.hpp)
 
 if(RUNRIG_SANITIZE MATCHES thread)  # see parallel_arena.hpp
   set_source_files_properties(kernel/parallel_arena.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize=thread)

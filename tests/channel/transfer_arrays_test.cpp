@@ -4,7 +4,7 @@
 
 #include "python_peer.hpp"
 #include "runrig/channel/transfer.hpp"
-#include "runrig/channel/transfer_eigen.hpp"
+#include "runrig/engine/transfer_eigen.hpp"
 #include "samples.hpp"
 #include "support.hpp"
 
