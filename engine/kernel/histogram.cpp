@@ -10,7 +10,7 @@
 namespace runrig {
 namespace {
 
-/// A table's counts have 32 bits.
+/// Counts have 32 bits.
 constexpr std::size_t most_at_once = std::size_t{1} << 31;
 
 /// `elements` of at most a chunk as doubles: where they lie, or in `buffer`.
@@ -59,48 +59,50 @@ detail::HistogramPlan plan_of(std::span<const double> edges) {
   return plan;
 }
 
-/// Counts in tables, of which one element in `table_count` goes to each.
-template <std::size_t table_count>
-class TableCounts {
+/// Each bin's counts lie side by side, element i of a chunk takes the one at i modulo their number.
+template <std::uint32_t shift>
+class BinCounts {
  public:
-  TableCounts(const detail::HistogramPlan& plan, std::span<const double> edges)
-      : plan_(plan), edges_(edges), row_(plan.bins + std::size_t{1}), tables_(table_count * row_) {}
+  BinCounts(const detail::HistogramPlan& plan, std::span<const double> edges)
+      : plan_(plan), edges_(edges), all_((plan.bins + std::size_t{1}) << shift) {
+    plan_.counts_shift = shift;
+  }
 
   /// Of a chunk at most.
   void add(const double* numbers, std::size_t elements, std::uint64_t* counts) {
-    alignas(64) std::array<std::int32_t, detail::histogram_chunk_elements> index;
+    alignas(64) std::array<std::uint64_t, detail::histogram_chunk_elements> index;
     loop_(numbers, elements, plan_, index.data());
-    const std::uint32_t before = put_aside();
-    std::uint32_t* const table = tables_.data();
+    const std::uint32_t before = count_of(plan_.bins);
+    std::uint32_t* const all = all_.data();
     std::size_t i = 0;
-    for (; i + table_count <= elements; i += table_count) {
+    for (; i + each <= elements; i += each) {
 #pragma GCC unroll 8
-      for (std::size_t k = 0; k < table_count; ++k) ++table[k * row_ + static_cast<std::size_t>(index[i + k])];
+      for (std::size_t k = 0; k < each; ++k) ++all[static_cast<std::uint32_t>(index[i + k]) + k];
     }
-    for (; i < elements; ++i) ++table[index[i]];
-    if (put_aside() == before) return;
+    for (; i < elements; ++i) ++all[static_cast<std::uint32_t>(index[i])];
+    if (count_of(plan_.bins) == before) return;
     for (i = 0; i < elements; ++i) {
-      if (index[i] == static_cast<std::int32_t>(plan_.bins)) count_exactly(numbers[i], edges_, counts);
+      if (static_cast<std::uint32_t>(index[i]) == plan_.bins << shift) count_exactly(numbers[i], edges_, counts);
     }
   }
   void add_to(std::uint64_t* counts) const {
-    for (std::size_t table = 0; table < table_count; ++table) {
-      for (std::size_t bin = 0; bin < plan_.bins; ++bin) counts[bin] += tables_[table * row_ + bin];
-    }
+    for (std::size_t bin = 0; bin < plan_.bins; ++bin) counts[bin] += count_of(bin);
   }
 
  private:
-  [[nodiscard]] std::uint32_t put_aside() const {
+  static constexpr std::size_t each = std::size_t{1} << shift;
+
+  /// As a number of 32 bits, which all that is counted at once fits.
+  [[nodiscard]] std::uint32_t count_of(std::size_t bin) const {
     std::uint32_t sum = 0;
-    for (std::size_t table = 0; table < table_count; ++table) sum += tables_[table * row_ + plan_.bins];
+    for (std::size_t k = 0; k < each; ++k) sum += all_[(bin << shift) + k];
     return sum;
   }
 
   detail::HistogramLoop loop_ = detail::best_statistics_loops().histogram;
-  const detail::HistogramPlan& plan_;
+  detail::HistogramPlan plan_;
   std::span<const double> edges_;
-  std::size_t row_;
-  std::vector<std::uint32_t> tables_;
+  std::vector<std::uint32_t> all_;
 };
 
 }  // namespace
@@ -123,18 +125,18 @@ void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std
     });
     return;
   }
-  const auto count_in_tables = [&]<std::size_t table_count>(std::integral_constant<std::size_t, table_count>) {
+  const auto count = [&]<std::uint32_t shift>(std::integral_constant<std::uint32_t, shift>) {
     for (std::size_t begin = 0; begin < elements; begin += most_at_once) {
-      TableCounts<table_count> tables(plan, edges);
+      BinCounts<shift> bin_counts(plan, edges);
       for_chunks(begin, std::min(elements, begin + most_at_once),
-                 [&](const double* numbers, std::size_t count) { tables.add(numbers, count, counts); });
-      tables.add_to(counts);
+                 [&](const double* numbers, std::size_t in_chunk) { bin_counts.add(numbers, in_chunk, counts); });
+      bin_counts.add_to(counts);
     }
   };
   if (bins > detail::many_histogram_bins) {
-    count_in_tables(std::integral_constant<std::size_t, detail::histogram_tables_of_many_bins>());
+    count(std::integral_constant<std::uint32_t, detail::histogram_counts_shift_of_many_bins>());
   } else {
-    count_in_tables(std::integral_constant<std::size_t, detail::histogram_tables>());
+    count(std::integral_constant<std::uint32_t, detail::histogram_counts_shift>());
   }
 }
 

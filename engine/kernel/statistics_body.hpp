@@ -254,21 +254,38 @@ double integer_squares(const std::byte* data, std::size_t elements, std::uint64_
   return squares;
 }
 
-/// Left to the compiler's vectors.
-void histogram_index(const double* numbers, std::size_t elements, const HistogramPlan& plan, std::int32_t* index) {
-  const double low = plan.low;
-  const double scale = plan.scale;
-  const double near = 0.5 - plan.tolerance;  // to the middle of a bin
-  const auto bins = static_cast<std::int32_t>(plan.bins);
-  const auto limit = static_cast<double>(plan.bins);
-  for (std::size_t i = 0; i < elements; ++i) {
-    double place = (numbers[i] - low) * scale;
-    place = place < limit ? place : limit;  // and NaN
-    place = place > -1.0 ? place : -1.0;
-    const auto bin = static_cast<std::int32_t>(place);  // 0 also below 0, where no middle is near
-    const double from_middle = place - static_cast<double>(bin) - 0.5;
-    index[i] = __builtin_fabs(from_middle) < near ? bin : bins;
+/// A number's distance from the middle of the first bin, in bins, plus this: a whole number of bins, which its last
+/// bits then show.
+constexpr double histogram_shifter = 0x1.8p52;
+
+void histogram_index(const double* numbers, std::size_t elements, const HistogramPlan& plan, std::uint64_t* index) {
+  // In variables of its own: the compiler does not know that `index` is written beside the plan.
+  const DoubleVector low = DoubleVector{} + plan.low;
+  const DoubleVector scale = DoubleVector{} + plan.scale;
+  const std::uint32_t shift = plan.counts_shift;
+  const DoubleVector limit = DoubleVector{} + static_cast<double>(plan.bins);
+  const DoubleVector near = DoubleVector{} + (0.5 - plan.tolerance);  // to the middle of a bin
+  const DoubleVector beside = limit + histogram_shifter;
+  const auto index_of = [=](DoubleVector number) {
+    DoubleVector place = (number - low) * scale;
+    // What is beside all bins, and NaN, is put to an end, which is no middle.
+    place = greater(lesser(place, limit), DoubleVector{}) - 0.5;
+    const DoubleVector shifted = place + histogram_shifter;
+    const DoubleVector from_middle = place - (shifted - histogram_shifter);
+    const auto magnitude = (DoubleVector)((Int64Vector)from_middle & INT64_MAX);
+    const DoubleVector bin = magnitude < near ? shifted : beside;
+    return (Uint64Vector)bin << shift;
+  };
+  std::size_t i = 0;
+  for (; i + width <= elements; i += width) {
+    const Uint64Vector vector = index_of(load_vector(numbers + i));
+    __builtin_memcpy(index + i, &vector, sizeof vector);
   }
+  if (i == elements) return;
+  double last[width] = {};
+  for (std::size_t k = 0; i + k < elements; ++k) last[k] = numbers[i + k];
+  const Uint64Vector vector = index_of(load_vector(static_cast<const double*>(last)));
+  for (std::size_t k = 0; i + k < elements; ++k) index[i + k] = vector[k];
 }
 
 template <class T>

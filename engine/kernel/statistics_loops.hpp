@@ -47,21 +47,23 @@ struct HistogramPlan {
   double scale = 0;      // bins per unit
   double tolerance = 0;  // in bins: an element that near to an edge, or beside all bins, is compared with the edges
   std::uint32_t bins = 0;
+  std::uint32_t counts_shift = 0;  // each bin has 2^counts_shift counts
 };
 
-/// Several tables, one behind the other, each of bins + 1 counts: consecutive elements go to different ones, since they
-/// are often in the same bin, and an addition to a count waits for the one before.
-inline constexpr std::size_t histogram_tables = 8;
+/// A bin has several counts, of which consecutive elements take one after the other: they are often in the same bin,
+/// and an addition to a count waits for the one before. Binary logarithm of their number.
+inline constexpr std::uint32_t histogram_counts_shift = 3;
 /// With more bins they leave the first-level cache, and consecutive elements meet less often.
 inline constexpr std::size_t many_histogram_bins = 1024;
-inline constexpr std::size_t histogram_tables_of_many_bins = 2;
-/// The last count of each table takes what is beside all bins or near an edge; a count never overflows, for fewer
-/// elements than 2^32.
+inline constexpr std::uint32_t histogram_counts_shift_of_many_bins = 1;
+/// The counts behind the last bin's take what is beside all bins or near an edge; none overflows, for fewer elements
+/// than 2^32.
 inline constexpr std::size_t histogram_chunk_elements = 1024;
 
-/// The bin of each number of a chunk, or `bins` for what has to be looked at: all in vectors.
+/// Where the counts of each number of a chunk begin, in the lower 32 bits: those of its bin, or of `bins` for what has
+/// to be looked at. All in vectors.
 using HistogramLoop = void (*)(const double* numbers, std::size_t elements, const HistogramPlan& plan,
-                               std::int32_t* index);
+                               std::uint64_t* index);
 
 /// The inner loops of summarize_block(), compiled for several levels of instructions, all with the same bits (but for
 /// NaNs). At most statistics_block_elements.
