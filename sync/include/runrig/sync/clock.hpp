@@ -12,7 +12,8 @@ using Clock = std::chrono::steady_clock;
 /// The longest wait a caller may ask for: "for ever" without overflow.
 inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
 
-/// When a wait ends: a point in time, or never. Made from a timeout once, so that repeated waits add up right.
+/// When a wait ends: a point in time, or never. Made from a timeout once, so that repeated waits add up right. One
+/// word, so that it crosses calls in a register.
 class Deadline {
  public:
   /// Never passes.
@@ -37,22 +38,24 @@ class Deadline {
     return deadline;
   }
   /// Whichever comes first of this and `other`.
-  [[nodiscard]] Deadline sooner(Deadline other) const noexcept {
-    if (!when_) return other;
-    if (!other.when_) return *this;
-    return at(*when_ < *other.when_ ? *when_ : *other.when_);
+  [[nodiscard]] Deadline sooner(Deadline other) const noexcept { return at(when_ < other.when_ ? when_ : other.when_); }
+  [[nodiscard]] bool passed() const noexcept {
+    // Of one in the past for all of the clock's life, too, without asking the clock.
+    return when_ != never && (when_ == Clock::time_point::min() || Clock::now() >= when_);
   }
-  [[nodiscard]] bool passed() const noexcept { return when_ && Clock::now() >= *when_; }
-  [[nodiscard]] std::optional<Clock::time_point> when() const noexcept { return when_; }
+  [[nodiscard]] std::optional<Clock::time_point> when() const noexcept {
+    return when_ == never ? std::nullopt : std::optional(when_);
+  }
   /// What is left, not negative; `forever` if the deadline never passes.
   [[nodiscard]] std::chrono::nanoseconds remaining() const noexcept {
-    if (!when_) return forever;
-    const auto left = *when_ - Clock::now();
-    return left.count() > 0 ? std::chrono::nanoseconds(left) : std::chrono::nanoseconds(0);
+    if (when_ == never) return forever;
+    const auto now = Clock::now();
+    return when_ > now ? std::chrono::nanoseconds(when_ - now) : std::chrono::nanoseconds(0);
   }
 
  private:
-  std::optional<Clock::time_point> when_;
+  static constexpr Clock::time_point never = Clock::time_point::max();
+  Clock::time_point when_ = never;
 };
 
 }  // namespace runrig

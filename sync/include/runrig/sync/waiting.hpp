@@ -22,6 +22,15 @@ inline constexpr std::chrono::milliseconds later_look{50};
 /// Who only tries, in a loop perhaps, must not read /proc each time.
 inline constexpr std::chrono::milliseconds look_again{10};
 
+/// What a processor does best while it spins.
+inline void pause_processor() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 /// Before the first sleep: pauses of 40 to 140 cycles, doubled from look to look at the word, about as long in all as
 /// a sleep and a wake-up cost at least. Few looks leave the cache line to the holder, who is all the faster.
 class Pauses {
@@ -29,13 +38,7 @@ class Pauses {
   /// Pauses; false, at once, when it is time to sleep instead.
   bool pause() noexcept {
     if (next_ > longest) return false;
-    for (int times = next_; times > 0; --times) {
-#if defined(__x86_64__) || defined(__i386__)
-      __builtin_ia32_pause();
-#elif defined(__aarch64__)
-      asm volatile("yield");
-#endif
-    }
+    for (int times = next_; times > 0; --times) pause_processor();
     next_ *= 2;
     return true;
   }
