@@ -10,6 +10,7 @@
 #include "runrig/channel/connection.hpp"
 #include "runrig/channel/listener.hpp"
 #include "runrig/channel/pickle.hpp"
+#include "runrig/channel/queue.hpp"
 #include "runrig/channel/transfer.hpp"
 #include "runrig/channel/transfer_shm.hpp"
 #include "runrig/channel/wait.hpp"

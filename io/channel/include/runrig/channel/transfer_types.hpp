@@ -316,21 +316,23 @@ struct Transfer<std::array<T, Count>> {
     }
   }
   static std::array<T, Count> read(pickle::Decoder& decoder) {
-    return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      if constexpr (detail::ByteLike<T>) {
-        const auto bytes = decoder.bytes();
-        if (bytes.size() != Count) {
-          decoder.fail("expected " + std::to_string(Count) + " bytes, found " + std::to_string(bytes.size()));
-        }
-        return std::array<T, Count>{static_cast<T>(bytes[I])...};
-      } else {
+    if constexpr (detail::ByteLike<T>) {
+      const auto bytes = decoder.bytes();
+      if (bytes.size() != Count) {
+        decoder.fail("expected " + std::to_string(Count) + " bytes, found " + std::to_string(bytes.size()));
+      }
+      std::array<T, Count> value;
+      if constexpr (Count > 0) std::memcpy(value.data(), bytes.data(), Count);
+      return value;
+    } else {
+      return [&]<std::size_t... I>(std::index_sequence<I...>) {
         decoder.begin_tuple(Count);
         std::array<T, Count> value{(static_cast<void>(I), Transfer<T>::read(decoder))...};
         decoder.end_tuple(Count);
         return value;
       }
+      (std::make_index_sequence<Count>{});
     }
-    (std::make_index_sequence<Count>{});
   }
 };
 
