@@ -376,8 +376,11 @@ void Reader::push_buffer() {
 }
 
 void Reader::make_read_only() {
+  // Bytes are read-only already. Made anew each time, they would own one another in a chain as long as the stream,
+  // whose end would take a stack as deep.
+  if (top().kind() == Kind::bytes) return;
   const Object buffer = pop();
-  if (buffer.kind() != Kind::bytes && buffer.kind() != Kind::bytearray) {
+  if (buffer.kind() != Kind::bytearray) {
     throw Refused("makes a " + std::string(kind_name(buffer.kind())) + " read-only, which is no buffer");
   }
   budget_.charge_node<BytesNode>();

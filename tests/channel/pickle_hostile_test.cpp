@@ -203,6 +203,12 @@ TEST(PickleHostileTest, SharedBytesAreNotCopiedAgainAndAgain) {
   expect_cheap(list + repeat("cbuiltins\nset\nh\x00\x85R"s, 10'000) + "t.");
 }
 
+TEST(PickleHostileTest, BuffersMadeReadOnlyAgainAndAgainDoNotOwnOneAnotherInAChain) {
+  const std::string bytearray = "\x80\x05\x96" + little_endian(1, 8) + "x";
+  expect_cheap(bytearray + repeat("\x98", 300'000) + ".", true);
+  EXPECT_EQ(loads(bytes_of(bytearray + "\x98\x98.")), Object::bytes(bytes_of("x")));
+}
+
 TEST(PickleHostileTest, LargeAndTangledKeysCostNoMoreThanTheyAre) {
   // One key of a megabyte, used a hundred thousand times.
   const std::string text = "X" + little_endian(1 << 20, 4) + std::string(1 << 20, 'x') + "q\x00"s + "0";

@@ -70,7 +70,7 @@ VALUES = {
 # In the order of `readers` in typed_target.cpp.
 TYPED = [
     True, b'x', -7, 2**64 - 1, 0.5, 1.5 - 2j, 'text \xfc', b'bytes', 2**100, [[True], []], {'a': [1, 2], 'b': []},
-    {(1, 'x'), (2, 'y')}, [None], (3, [1, None, 3]), (1.5, 2.5), (1, 'name', b'abc\0', ((True, False), (False, True)), (1.0, 2.0)),
+    {(1, 'x')}, [None], (3, [1, None, 3]), (1.5, 2.5), (1, 'name', b'abc\0', ((True, False), (False, True)), (1.0, 2.0)),
     ((1, 'n', b'abcd', ((True, True), (True, True)), None), ((0.0, 0.0), (1.0, 1.0)), None),
     numpy.arange(6.).reshape(2, 3), [numpy.arange(3, dtype='>i4'), numpy.asfortranarray(numpy.ones((2, 2)))],
     numpy.array([True, False]), numpy.arange(4, dtype='f4'), numpy.arange(6.).reshape(2, 3),
@@ -155,6 +155,7 @@ def main():
                                       pickle.PickleBuffer(bytes(16))]))
     write('pickle', 'beside-fortran', beside(numpy.asfortranarray(numpy.arange(6.).reshape(2, 3))))
     write('pickle', 'python2', b"(S'a\\x41\\n'\nT\x01\x00\x00\x00bU\x01cl.")
+    write('pickle', 'read-only', b'\x80\x05\x96' + struct.pack('<Q', 1) + b'x' + b'\x98' * 20 + b'.')
     write('pickle', 'transposed', b'cnumpy.core.numeric\n_frombuffer\n(C\x06abcdefcnumpy\ndtype\n(Vu1\nI00\nI01\ntR'
                                   b'(I3\nV|\nNNNI-1\nI-1\nI0\ntb(I2\nI3\ntVK\n(I1\nI0\nttR.')
     for index, value in enumerate(TYPED):
