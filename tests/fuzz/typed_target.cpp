@@ -9,7 +9,7 @@
 
 #include "runrig/channel/transfer.hpp"
 #include "runrig/channel/transfer_arrays.hpp"
-#include "runrig/channel/transfer_eigen.hpp"
+#include "runrig/engine/transfer_eigen.hpp"
 #include "runrig/sync/error.hpp"
 #include "target.hpp"
 
