@@ -2,12 +2,15 @@ set(engine_manager_sources
   manager/client.cpp
   manager/client_processes.cpp
   manager/managed.cpp
-  manager/managed_containers.cpp
+  manager/managed_dict.cpp
+  manager/managed_list.cpp
   manager/managed_locks.cpp
   manager/managed_objects.cpp
   manager/managed_queue.cpp
+  manager/managed_values.cpp
   manager/manager.cpp
   manager/object_table.cpp
+  manager/python_values.cpp
   manager/response.cpp
   manager/server.cpp)
 set(engine_manager_headers

@@ -58,9 +58,11 @@ const detail::ManagedType* ManagedTypes::find(std::string_view type_id) const no
 
 ManagedTypes ManagedTypes::standard() {
   ManagedTypes types;
-  detail::add_containers(types);
+  detail::add_dict(types);
+  detail::add_list(types);
   detail::add_locks(types);
   detail::add_queues(types);
+  detail::add_values(types);
   return types;
 }
 

@@ -129,6 +129,7 @@ void BaseManager::start() {
     server.join();
     throw ended();
   } catch (...) {
+    server.terminate();  // unless it has ended, as one does that could not listen
     server.join();
     throw;
   }

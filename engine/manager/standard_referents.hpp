@@ -16,9 +16,11 @@
 /// The objects of Python's SyncManager, with the names, arguments and exceptions that its proxies know.
 namespace runrig::detail {
 
-void add_containers(ManagedTypes& types);
+void add_dict(ManagedTypes& types);
+void add_list(ManagedTypes& types);
 void add_locks(ManagedTypes& types);
 void add_queues(ManagedTypes& types);
+void add_values(ManagedTypes& types);
 
 /// Arguments of a call by place and by name, as Python binds them. Reading one throws ManagedError TypeError.
 class Arguments {

@@ -1,0 +1,82 @@
+#include "python_values.hpp"
+
+#include <cmath>
+#include <string>
+
+#include "runrig/engine/managed.hpp"
+
+namespace runrig::detail {
+
+using pickle::Kind;
+using pickle::Object;
+
+namespace {
+
+[[noreturn]] void index_error(const char* what) {
+  throw ManagedError("IndexError", {std::string(what) + " index out of range"});
+}
+
+}  // namespace
+
+std::size_t place_of(std::int64_t index, std::size_t size, const char* what) {
+  const std::int64_t from_start = index < 0 ? index + static_cast<std::int64_t>(size) : index;
+  if (from_start < 0 || from_start >= static_cast<std::int64_t>(size)) index_error(what);
+  return static_cast<std::size_t>(from_start);
+}
+
+bool is_number(const Object& object) {
+  return object.kind() == Kind::integer || object.kind() == Kind::real || object.kind() == Kind::boolean;
+}
+
+// One of the equal keys of Python: 1, 1.0 and True are the same one.
+Object canonical(const Object& key) {
+  switch (key.kind()) {
+    case Kind::boolean:
+      return Object(std::int64_t{key.as_bool()});
+    case Kind::real: {
+      const double value = key.as_real();
+      constexpr double exact = 9007199254740992.0;  // 2^53: every integer up to it is a double
+      if (std::abs(value) <= exact && std::trunc(value) == value) return Object(static_cast<std::int64_t>(value));
+      return key;
+    }
+    case Kind::tuple: {
+      std::vector<Object> items;
+      for (const Object& each : key.items()) items.push_back(canonical(each));
+      return Object::tuple(std::move(items));
+    }
+    case Kind::list:
+    case Kind::dict:
+    case Kind::ordered_dict:
+    case Kind::set:
+    case Kind::bytearray:
+    case Kind::array:
+      throw ManagedError("TypeError", {"unhashable type: '" + std::string(kind_name(key.kind())) + "'"});
+    default:
+      return key;
+  }
+}
+
+bool equal(const Object& a, const Object& b) {
+  if (a == b) return true;
+  return is_number(a) && is_number(b) && canonical(a) == canonical(b);
+}
+
+std::vector<Object> elements_of(const Object& iterable) {
+  switch (iterable.kind()) {
+    case Kind::list:
+    case Kind::tuple:
+    case Kind::set:
+    case Kind::frozenset:
+      return {iterable.items().begin(), iterable.items().end()};
+    case Kind::dict:
+    case Kind::ordered_dict: {
+      std::vector<Object> keys;
+      for (const auto& [key, value] : iterable.entries()) keys.push_back(key);
+      return keys;
+    }
+    default:
+      throw ManagedError("TypeError", {"'" + std::string(kind_name(iterable.kind())) + "' object is not iterable"});
+  }
+}
+
+}  // namespace runrig::detail
