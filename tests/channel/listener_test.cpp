@@ -10,11 +10,13 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -256,7 +258,24 @@ TEST(ListenerFileTest, WithoutAnAddressItIsInAFolderOfItsOwnThatGoesWithIt) {
   EXPECT_FALSE(fs::exists(fs::path(path).parent_path()));
 }
 
+// A folder for temporary files of its own, since each listener of this user, in other tests as well, sweeps its own.
+class TemporaryFolderOfOurs {
+ public:
+  TemporaryFolderOfOurs() {
+    if (const char* const told = std::getenv("TMPDIR")) former_ = told;
+    ::setenv("TMPDIR", folder_.path().c_str(), 1);
+  }
+  TemporaryFolderOfOurs(const TemporaryFolderOfOurs&) = delete;
+  TemporaryFolderOfOurs& operator=(const TemporaryFolderOfOurs&) = delete;
+  ~TemporaryFolderOfOurs() { former_ ? ::setenv("TMPDIR", former_->c_str(), 1) : ::unsetenv("TMPDIR"); }
+
+ private:
+  test::TemporaryDirectory folder_;
+  std::optional<std::string> former_;
+};
+
 TEST(ListenerFileTest, TheFolderOfAKilledListenerGoesWithTheNextSweepAndNoOther) {
+  const TemporaryFolderOfOurs ours;
   const Listener living{ListenerOptions{}};
   const test::TemporaryDirectory folder;
   const auto note = folder / "note";
