@@ -47,7 +47,12 @@ struct Listener::State {
 Listener::State::State(const Address& at, ListenerOptions given) : options(std::move(given)), address(at) {
   if (options.authentication) detail::check_authentication(*options.authentication);
   stopped.reset(check_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "listen at", to_string(address)));
-  listen();
+  try {
+    listen();
+  } catch (...) {
+    close();  // which removes the socket's file, if it was made
+    throw;
+  }
 }
 
 void Listener::State::listen() {
