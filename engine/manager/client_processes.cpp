@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "../process/child.hpp"
@@ -59,6 +60,11 @@ std::uint64_t ClientProcesses::number_of(int socket) {
   const std::uint64_t one = 1;
   (void)retry_on_eintr([&] { return ::write(changed_.get(), &one, sizeof one); });
   return number;
+}
+
+bool ClientProcesses::has_ended(std::uint64_t number) {
+  const std::scoped_lock guard(mutex_);
+  return std::none_of(known_.begin(), known_.end(), [&](const auto& each) { return each.second.number == number; });
 }
 
 void ClientProcesses::watch() {

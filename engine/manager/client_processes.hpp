@@ -23,6 +23,8 @@ class ClientProcesses {
   ~ClientProcesses();
   /// The number of the process that has connected; 0 if that cannot be known.
   [[nodiscard]] std::uint64_t number_of(int socket);
+  /// Whether the process of that number has ended, and that was told.
+  [[nodiscard]] bool has_ended(std::uint64_t number);
 
  private:
   struct Known {

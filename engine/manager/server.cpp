@@ -181,6 +181,8 @@ void ManagerServer::State::Served::serve() noexcept {
   }
   try {
     state_.objects.forget_connection(number_);
+    // What its last request made after its end was told.
+    if (process_ != 0 && state_.processes.has_ended(process_)) state_.objects.forget_process(process_);
   } catch (const std::exception& error) {
     get_logger().warning(error.what());
   }
