@@ -78,12 +78,12 @@ void BaseManager::State::shut_down() noexcept {
     if (!server->join(std::chrono::seconds(5))) server->terminate();
     if (!server->join(std::chrono::seconds(1))) server->kill();
     server->join();
+    sweep_listener_folders();  // of one that was killed
   } catch (const std::exception& error) {
     get_logger().warning(error.what());
   }
   server.reset();
   client.reset();
-  sweep_listener_folders();  // of one that was killed
 }
 
 BaseManager::BaseManager(ManagerOptions options) : BaseManager(std::move(options), nullptr) {}
