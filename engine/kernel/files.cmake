@@ -2,7 +2,7 @@ set(engine_kernel_sources kernel/array_statistics.cpp kernel/complex_functions.c
   kernel/evaluate_reduction.cpp kernel/expression_bind.cpp kernel/expression_complex.cpp kernel/expression_functions.cpp
   kernel/expression_literal.cpp kernel/expression_operations.cpp kernel/expression_parser.cpp kernel/expression_text.cpp kernel/expression_types.cpp
   kernel/histogram.cpp kernel/level.cpp kernel/loops_baseline.cpp kernel/parallel.cpp kernel/parallel_arena.cpp
-  kernel/parallel_threads.cpp kernel/program.cpp kernel/program_builder.cpp kernel/quantile.cpp kernel/reduction.cpp
+  kernel/parallel_threads.cpp kernel/program.cpp kernel/program_builder.cpp kernel/program_fusion.cpp kernel/quantile.cpp kernel/reduction.cpp
   kernel/reduction_axes.cpp kernel/reduction_baseline.cpp kernel/reduction_sequences.cpp kernel/statistics.cpp
   kernel/statistics_baseline.cpp)
 set(engine_kernel_headers include/runrig/engine/evaluate.hpp include/runrig/engine/expression.hpp

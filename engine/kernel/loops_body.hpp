@@ -8,6 +8,7 @@
 
 #include "loops.hpp"
 #include "loops_complex.hpp"
+#include "loops_fused.hpp"
 #include "loops_operations.hpp"
 #include "loops_sleef.hpp"
 #if defined(__FMA__)
@@ -107,29 +108,6 @@ void streamed_elementwise(std::byte* result, const std::byte* const* arguments, 
   run_streamed<F, T, Arguments...>(result, arguments, packets, std::index_sequence_for<Arguments...>{});
 }
 
-/// Of two NaNs the machine gives the first, and the compiler exchanges the operands of sums and products, in one copy
-/// of an unrolled loop but not in the other. What it is not told the origin of, it has in a register; the other operand
-/// then comes from memory, which no instruction has first.
-template <class V>
-V in_register(V vector) {
-#if defined(__SSE2__)
-  asm("" : "+x"(vector));
-#endif
-  return vector;
-}
-struct Sum {
-  template <class V>
-  static V of(V a, V b) {
-    return in_register(a) + b;
-  }
-};
-struct Product {
-  template <class V>
-  static V of(V a, V b) {
-    return in_register(a) * b;
-  }
-};
-
 /// A function of two complex numbers that multiplies. Real and imaginary parts are taken apart first: side by side, GCC
 /// 12 makes one instruction of a product and a sum (vfmaddsub) whatever -ffp-contract says, which rounds once less than
 /// the levels without it.
@@ -205,10 +183,7 @@ class TableBuilder {
   }
   template <class F>
   constexpr void function(Op op) {
-    set(op, Lane::f32, vector_unary<F, Kept, float>);
-    set(op, Lane::f64, vector_unary<F, Kept, double>);
-    set_streamed(op, Lane::f32, vector_unary<F, Streamed, float>);
-    set_streamed(op, Lane::f64, vector_unary<F, Streamed, double>);
+    function_of<F, 1>(op);
   }
 #if defined(__FMA__)
   template <class F>
@@ -221,10 +196,14 @@ class TableBuilder {
 #endif
   template <class F>
   constexpr void function2(Op op) {
-    set(op, Lane::f32, vector_binary<F, Kept, float>);
-    set(op, Lane::f64, vector_binary<F, Kept, double>);
-    set_streamed(op, Lane::f32, vector_binary<F, Streamed, float>);
-    set_streamed(op, Lane::f64, vector_binary<F, Streamed, double>);
+    function_of<F, 2>(op);
+  }
+  template <class F, std::size_t arguments>
+  constexpr void function_of(Op op) {
+    set(op, Lane::f32, vector_loop<F, Kept, float, arguments>);
+    set(op, Lane::f64, vector_loop<F, Kept, double, arguments>);
+    set_streamed(op, Lane::f32, vector_loop<F, Streamed, float, arguments>);
+    set_streamed(op, Lane::f64, vector_loop<F, Streamed, double, arguments>);
   }
   template <class F>
   constexpr void repaired(Op op) {
@@ -388,6 +367,11 @@ constexpr void add_functions(TableBuilder& to) {
 #endif
 }
 
+template <std::size_t... index>
+constexpr void add_fusions(TableBuilder& to, std::index_sequence<index...>) {
+  (to.function_of < Fused<fusions[index]>, fusions[index].form == Fusion::Form::both ? 4 : 3 > (fused_op(index)), ...);
+}
+
 template <class T>
 constexpr void add_complex_of(TableBuilder& to) {
   using C = Complex<T>;
@@ -435,6 +419,7 @@ constexpr LoopTable make_table() {
   add_arithmetic(builder);
   add_comparisons(builder);
   add_functions(builder);
+  add_fusions(builder, std::make_index_sequence<fusions.size()>{});
   add_complex_of<float>(builder);
   add_complex_of<double>(builder);
   return builder.table();

@@ -210,18 +210,20 @@ void repaired_unary(std::byte* result, const std::byte* const* arguments, std::s
     F::run(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
   }
 }
-template <class F, class Store, class T>
-void vector_unary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
-  for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
-    over_packet<F, Store>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first);
-  }
+template <class F, class Store, class T, std::size_t... index>
+void run_vectors(std::byte* result, const std::byte* const* arguments, std::size_t packets,
+                 std::index_sequence<index...>) {
+  auto* const out = reinterpret_cast<T*>(result);
+  const auto loop = [&](const auto*... in) {
+    for (std::size_t i = 0; i < packets * packet_elements; i += width_of<T>) {
+      Store::put(out + i, F::of(load_vector(in + i)...));
+    }
+  };
+  loop(reinterpret_cast<const T*>(arguments[index])...);
 }
-template <class F, class Store, class T>
-void vector_binary(std::byte* result, const std::byte* const* arguments, std::size_t packets) {
-  for (std::size_t first = 0; first < packets * packet_elements; first += packet_elements) {
-    over_packet<F, Store>(reinterpret_cast<T*>(result) + first, reinterpret_cast<const T*>(arguments[0]) + first,
-                          reinterpret_cast<const T*>(arguments[1]) + first);
-  }
+template <class F, class Store, class T, std::size_t arguments>
+void vector_loop(std::byte* result, const std::byte* const* from, std::size_t packets) {
+  run_vectors<F, Store, T>(result, from, packets, std::make_index_sequence<arguments>{});
 }
 
 }  // namespace

@@ -51,8 +51,8 @@ bool ProgramBuilder::all_constant(std::span<const ValueId> arguments) const {
 
 /// The instruction itself does it, so the bits are those that it would give later.
 ElementBits ProgramBuilder::fold(const Value& value) const {
-  std::array<std::array<ElementBits, packet_elements>, 4> buffers{};
-  std::array<const std::byte*, 3> arguments{};
+  std::array<std::array<ElementBits, packet_elements>, max_arguments + 1> buffers{};
+  std::array<const std::byte*, max_arguments> arguments{};
   for (std::size_t i = 0; i < value.count; ++i) {
     const Value& argument = values_[value.arguments[i]];
     const std::size_t bytes = lane_bytes(argument.result);
@@ -60,7 +60,7 @@ ElementBits ProgramBuilder::fold(const Value& value) const {
     for (std::size_t j = 0; j < packet_elements; ++j) std::memcpy(to + j * bytes, &argument.bits, bytes);
     arguments[i] = to;
   }
-  auto* const result = reinterpret_cast<std::byte*>(buffers[3].data());
+  auto* const result = reinterpret_cast<std::byte*>(buffers[max_arguments].data());
   loop_of(best_loops(), value.op, value.lane)(result, arguments.data(), 1);
   ElementBits bits;
   std::memcpy(&bits, result, lane_bytes(value.result));
@@ -154,8 +154,12 @@ ProgramBuilder::Finished ProgramBuilder::encode(std::size_t result_bytes, const 
   for (const DType each : inputs_) widest = std::max(widest, item_bytes(each));
   for (const std::size_t each : registers.constant_bytes) widest = std::max(widest, each);
   head.widest_bytes = static_cast<std::uint8_t>(widest);
-  head.tile_packets = static_cast<std::uint8_t>(
-      std::clamp(tile_bytes / (widest * packet_elements), std::size_t{1}, block_elements / packet_elements));
+  constexpr std::size_t block_packets = block_elements / packet_elements;
+  // A single instruction need not take turns with others.
+  const std::size_t tile_packets =
+      instructions.size() == 1 ? block_packets
+                               : std::clamp(tile_bytes / (widest * packet_elements), std::size_t{1}, block_packets);
+  head.tile_packets = static_cast<std::uint8_t>(tile_packets);
 
   const std::size_t constants_bytes = registers.constants.size() * sizeof(Constant);
   const std::size_t instructions_bytes = instructions.size() * sizeof(Instruction);
@@ -186,6 +190,7 @@ ProgramBuilder::Finished ProgramBuilder::finish(ValueId result, DType dtype) {
     result = add(copy);
   }
   mark_needed(result);
+  fuse();
   Registers registers;
   assign_registers(result, registers);
   return encode(item_bytes(dtype), registers);
@@ -196,7 +201,7 @@ ScratchLayout::ScratchLayout(const ProgramHead& head) noexcept {
   const std::size_t all_registers = std::size_t{head.inputs} + head.constants + head.temporaries + 1;
   steps = aligned(all_registers * sizeof(Register));
   moves = steps + aligned(head.instructions * sizeof(Step));
-  input_buffers = moves + aligned(4 * head.instructions * sizeof(Move));
+  input_buffers = moves + aligned((1 + max_arguments) * head.instructions * sizeof(Move));
   pitch = buffer_bytes(block_elements, head.widest_bytes);
   tile_pitch = buffer_bytes(head.tile_packets * packet_elements, head.widest_bytes);
   constant_buffers = input_buffers + head.inputs * pitch;

@@ -51,15 +51,17 @@ class ProgramBuilder {
     Lane lane = Lane::u8;    // of the arguments
     Lane result = Lane::u8;  // of the value itself
     std::uint32_t count = 0;
-    std::array<ValueId, 3> arguments{};
+    std::array<ValueId, max_arguments> arguments{};
     ElementBits bits{};  // of a constant; the number of an input
   };
-  using Key = std::tuple<Kind, Op, Lane, Lane, std::array<ValueId, 3>, ElementBits>;
+  using Key = std::tuple<Kind, Op, Lane, Lane, std::array<ValueId, max_arguments>, ElementBits>;
 
   ValueId add(const Value& value);
   [[nodiscard]] bool all_constant(std::span<const ValueId> arguments) const;
   [[nodiscard]] ElementBits fold(const Value& value) const;
   void mark_needed(ValueId result);
+  class Fuser;
+  void fuse();
   struct Registers;
   void assign_registers(ValueId result, Registers& registers) const;
   [[nodiscard]] Finished encode(std::size_t result_bytes, const Registers& registers) const;
@@ -82,7 +84,7 @@ struct Register {
 struct Step {
   Loop loop;
   std::byte* result;
-  std::array<std::byte*, 3> arguments;
+  std::array<std::byte*, max_arguments> arguments;
 };
 
 /// An operand of a step that lies elsewhere for the next tile.
@@ -96,7 +98,7 @@ struct ScratchLayout {
   explicit ScratchLayout(const ProgramHead& head) noexcept;
   // Bytes from the aligned start, where Register[all of them] lies.
   std::size_t steps = 0;       // Step[head.instructions]
-  std::size_t moves = 0;       // Move[4 * head.instructions]
+  std::size_t moves = 0;       // Move[(1 + max_arguments) * head.instructions]
   std::size_t pitch = 0;       // of the buffers of inputs, each of a block
   std::size_t tile_pitch = 0;  // of those of constants and temporaries, each of a tile
   std::size_t input_buffers = 0;

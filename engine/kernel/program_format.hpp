@@ -115,8 +115,51 @@ enum class Op : std::uint8_t {
   arctanh,
   arctan2,
   hypot,
+  fused,  // and those behind it: fusions, in their order; lanes f32 and f64
 };
-inline constexpr std::size_t op_count = static_cast<std::size_t>(Op::hypot) + 1;
+inline constexpr std::size_t single_op_count = static_cast<std::size_t>(Op::fused);
+
+/// Operations that one loop makes, so that what is between them need not go through the cache: `inner` of two
+/// arguments, then `outer` of that and a third one, or of that and `inner` of two more, then the root. Each is rounded
+/// by itself, as NumPy does.
+struct Fusion {
+  enum class Form : std::uint8_t {
+    left,   // (a inner b) outer c
+    right,  // c outer (a inner b)
+    both,   // (a inner b) outer (c inner d)
+  };
+  Op inner = Op::copy;
+  Op outer = Op::copy;
+  Form form = Form::left;
+  bool root = false;
+  friend constexpr bool operator==(const Fusion&, const Fusion&) = default;
+};
+inline constexpr std::array fusions{
+    Fusion{Op::multiply, Op::add, Fusion::Form::both, true},
+    Fusion{Op::multiply, Op::add, Fusion::Form::both},
+    Fusion{Op::multiply, Op::subtract, Fusion::Form::both, true},
+    Fusion{Op::multiply, Op::subtract, Fusion::Form::both},
+    Fusion{Op::multiply, Op::add, Fusion::Form::left, true},
+    Fusion{Op::multiply, Op::add, Fusion::Form::right, true},
+    Fusion{Op::multiply, Op::subtract, Fusion::Form::left, true},
+    Fusion{Op::multiply, Op::subtract, Fusion::Form::right, true},
+    Fusion{Op::multiply, Op::add, Fusion::Form::left},
+    Fusion{Op::multiply, Op::add, Fusion::Form::right},
+    Fusion{Op::multiply, Op::subtract, Fusion::Form::left},
+    Fusion{Op::multiply, Op::subtract, Fusion::Form::right},
+    Fusion{Op::multiply, Op::multiply, Fusion::Form::left},
+    Fusion{Op::add, Op::multiply, Fusion::Form::left},
+    Fusion{Op::add, Op::multiply, Fusion::Form::right},
+    Fusion{Op::subtract, Op::multiply, Fusion::Form::left},
+    Fusion{Op::subtract, Op::multiply, Fusion::Form::right},
+    Fusion{Op::add, Op::divide, Fusion::Form::left},
+    Fusion{Op::subtract, Op::divide, Fusion::Form::left},
+    Fusion{Op::add, Op::divide, Fusion::Form::right},
+    Fusion{Op::add, Op::add, Fusion::Form::left},
+};
+inline constexpr std::size_t op_count = single_op_count + fusions.size();
+static_assert(op_count <= 256);
+[[nodiscard]] constexpr Op fused_op(std::size_t fusion) noexcept { return static_cast<Op>(single_op_count + fusion); }
 
 /// Elements are computed in packets of this many, whatever the number asked for: each lies at the same place in the
 /// same vector instruction, so its bits do not depend on where a slice begins or ends.
@@ -127,15 +170,17 @@ inline constexpr std::size_t block_elements = 512;
 /// some hundred operations ahead, is at the next tile's loads while this one's square roots and divisions are made.
 inline constexpr std::size_t tile_bytes = 512;
 
+inline constexpr std::size_t max_arguments = 4;
+
 /// Register numbers count inputs first, then constants, then temporaries; the last one is the result.
 struct Instruction {
   Op op = Op::copy;
   Lane lane = Lane::u8;
   std::uint16_t result = 0;
-  std::array<std::uint16_t, 3> arguments{};
+  std::array<std::uint16_t, max_arguments> arguments{};
   std::uint16_t argument_count = 0;
 };
-static_assert(sizeof(Instruction) == 12 && std::is_trivially_copyable_v<Instruction>);
+static_assert(sizeof(Instruction) == 14 && std::is_trivially_copyable_v<Instruction>);
 
 /// An element of any lane, in the first bytes.
 struct ElementBits {

@@ -96,6 +96,31 @@ inline bool any(Mask mask) {
 }
 #endif
 
+inline DoubleVector square_root(DoubleVector a) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_sqrt_pd(0xFF, a);
+#elif defined(__AVX__)
+  return _mm256_sqrt_pd(a);
+#elif defined(__SSE2__)
+  return _mm_sqrt_pd(a);
+#else
+  for (std::size_t i = 0; i < width_of<double>; ++i) a[i] = __builtin_sqrt(a[i]);
+  return a;
+#endif
+}
+inline FloatVector square_root(FloatVector a) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_sqrt_ps(0xFFFF, a);
+#elif defined(__AVX__)
+  return _mm256_sqrt_ps(a);
+#elif defined(__SSE2__)
+  return _mm_sqrt_ps(a);
+#else
+  for (std::size_t i = 0; i < width_of<float>; ++i) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+#endif
+}
+
 /// NaNs in a sum or a difference: is there any?
 inline bool any_nan(DoubleVector a) { return any((Int64Vector)(a != a)); }
 inline bool any_nan(FloatVector a) { return any((Int32Vector)(a != a)); }
