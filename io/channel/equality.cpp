@@ -63,6 +63,12 @@ class Comparison {
         return a.as_timedelta() == b.as_timedelta();
       case Kind::timezone:
         return a.as_timezone() == b.as_timezone();
+      case Kind::slice:
+        return a.as_slice() == b.as_slice();
+      case Kind::manager_token:
+        return a.as_token() == b.as_token();
+      case Kind::proxy:
+        return a.as_proxy().type == b.as_proxy().type && a.as_proxy().token == b.as_proxy().token;
       default:
         break;
     }

@@ -216,6 +216,19 @@ class Forms {
     sink_.put(Op::reduce);
   }
 
+  void slice(const Slice& value) {
+    global("builtins", "slice");
+    for (const auto& each : {value.start, value.stop, value.step}) {
+      if (each) {
+        integer(*each);
+      } else {
+        sink_.put(Op::none);
+      }
+    }
+    close_tuple(3);
+    sink_.put(Op::reduce);
+  }
+
   /// Of up to three items.
   void close_tuple(std::size_t items) {
     constexpr std::array ops{Op::empty_tuple, Op::tuple1, Op::tuple2, Op::tuple3};

@@ -29,6 +29,11 @@ struct Global {
     timedelta,
     timezone,
     exception,
+    slice,
+    range,
+    token,
+    rebuild_proxy,
+    proxy_type,
   };
   std::string_view module;
   std::string_view name;

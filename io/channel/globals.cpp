@@ -1,8 +1,10 @@
 #include "globals.hpp"
 
 #include <array>
+#include <limits>
 
 #include "node.hpp"
+#include "proxy_globals.hpp"
 #include "text.hpp"
 
 namespace runrig::pickle::detail {
@@ -11,7 +13,7 @@ namespace {
 using Id = Global::Id;
 
 // Protocols 0 to 2 use Python 2's module names; NumPy 2 renamed its core.
-constexpr std::array<Global, 25> globals{{
+constexpr std::array<Global, 31> globals{{
     {"builtins", "set", Id::set},
     {"__builtin__", "set", Id::set},
     {"builtins", "frozenset", Id::frozenset},
@@ -22,6 +24,10 @@ constexpr std::array<Global, 25> globals{{
     {"__builtin__", "bytearray", Id::bytearray},
     {"builtins", "complex", Id::complex},
     {"__builtin__", "complex", Id::complex},
+    {"builtins", "slice", Id::slice},
+    {"__builtin__", "slice", Id::slice},
+    {"builtins", "range", Id::range},
+    {"__builtin__", "xrange", Id::range},
     {"_codecs", "encode", Id::encode},
     {"collections", "OrderedDict", Id::ordered_dict},
     {"numpy", "ndarray", Id::ndarray},
@@ -37,6 +43,8 @@ constexpr std::array<Global, 25> globals{{
     {"datetime", "datetime", Id::datetime},
     {"datetime", "timedelta", Id::timedelta},
     {"datetime", "timezone", Id::timezone},
+    {managers_module, "Token", Id::token},
+    {managers_module, "RebuildProxy", Id::rebuild_proxy},
 }};
 
 }  // namespace
@@ -56,6 +64,10 @@ bool is_int(const Object& object, std::int64_t value) {
 std::optional<Global> find_global(std::string_view module, std::string_view name) noexcept {
   for (const Global& each : globals) {
     if (each.module == module && each.name == name) return each;
+  }
+  if (module == managers_module) {
+    const std::string_view proxy = find_proxy_type(name);
+    if (!proxy.empty()) return Global{managers_module, proxy, Id::proxy_type};
   }
   const ExceptionType* const exception = find_exception_type(module, name);
   if (exception == nullptr) return std::nullopt;
@@ -107,8 +119,23 @@ Object Constructor::call(const Global& global, std::span<const Object> arguments
       return timezone(arguments);
     case Id::exception:
       return exception(global, arguments);
+    case Id::slice:
+      return slice(arguments);
+    case Id::range:
+      return range(arguments);
+    case Id::rebuild_proxy:
+      return proxy(arguments);
+    case Id::token:
+    case Id::proxy_type:
+      break;
   }
   throw Refused("'" + std::string(global.module) + " " + std::string(global.name) + "' is not to be called");
+}
+
+Object Constructor::make_new(const Global& global, std::span<const Object> arguments) {
+  if (global.id == Id::token) return new_token(arguments);
+  throw Refused("an instance of '" + std::string(global.module) + " " + std::string(global.name) +
+                "', which is made in another way");
 }
 
 Object Constructor::set(Kind kind, std::span<const Object> arguments) {
@@ -151,6 +178,48 @@ std::vector<std::byte> Constructor::latin1(const Object& text) {
   return bytes;
 }
 
+Object Constructor::slice(std::span<const Object> arguments) {
+  const auto bound = [](const Object& object) -> std::optional<std::int64_t> {
+    if (object.is_none()) return std::nullopt;
+    expect_argument(object.kind() == Kind::integer, "slice");
+    const auto value = object.as_big_int().to_int64();
+    expect_argument(value.has_value(), "slice");
+    return value;
+  };
+  expect_argument(arguments.size() == 3, "slice");
+  budget_.charge_node<ValueNode<Slice>>();
+  return Slice{bound(arguments[0]), bound(arguments[1]), bound(arguments[2])};
+}
+
+// The list of its numbers, which is what is wanted of one that is sent somewhere.
+Object Constructor::range(std::span<const Object> arguments) {
+  expect_argument(arguments.size() == 3, "range");
+  std::array<std::int64_t, 3> numbers{};
+  for (std::size_t i = 0; i < 3; ++i) {
+    expect_argument(arguments[i].kind() == Kind::integer, "range");
+    const auto value = arguments[i].as_big_int().to_int64();
+    expect_argument(value.has_value(), "range");
+    numbers[i] = *value;
+  }
+  const auto [start, stop, step] = numbers;
+  expect_argument(step != 0, "range");
+  // Unsigned, where differences of all 64-bit numbers fit.
+  const std::uint64_t stride = step < 0 ? 0 - static_cast<std::uint64_t>(step) : static_cast<std::uint64_t>(step);
+  const std::uint64_t length = step < 0 ? static_cast<std::uint64_t>(start) - static_cast<std::uint64_t>(stop)
+                                        : static_cast<std::uint64_t>(stop) - static_cast<std::uint64_t>(start);
+  const std::uint64_t count = (step < 0 ? stop < start : start < stop) ? (length - 1) / stride + 1 : 0;
+  if (count > std::numeric_limits<std::size_t>::max() / sizeof(Object)) budget_.charge(SIZE_MAX);
+  budget_.charge_node<SequenceNode>();
+  budget_.charge(static_cast<std::size_t>(count) * sizeof(Object));
+  std::vector<Object> items;
+  items.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    items.emplace_back(
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(start) + i * static_cast<std::uint64_t>(step)));
+  }
+  return Object::list(std::move(items));
+}
+
 Object Constructor::exception(const Global& global, std::span<const Object> arguments) {
   budget_.charge_node<ExceptionNode>();
   budget_.charge((arguments.size() + 1) * sizeof(Object));
@@ -166,6 +235,8 @@ void Constructor::set_state(const Object& object, const Object& state) {
       return set_dtype_state(object, state);
     case Kind::exception:
       return set_exception_state(object, state);
+    case Kind::manager_token:
+      return set_token_state(object, state);
     default:
       throw Refused("state for a " + std::string(kind_name(object.kind())));
   }

@@ -64,7 +64,9 @@ class Constructor {
   Constructor(Budget& budget, KeyHasher& hasher) noexcept : budget_(budget), hasher_(hasher) {}
   /// The result of calling `global`. Throws Refused for arguments that Python would not write.
   [[nodiscard]] Object call(const Global& global, std::span<const Object> arguments);
-  /// Gives `object` its state: NumPy arrays, dtypes and exceptions only.
+  /// What NEWOBJ makes of a class.
+  [[nodiscard]] Object make_new(const Global& global, std::span<const Object> arguments);
+  /// Gives `object` its state: NumPy arrays, dtypes, exceptions and tokens only.
   void set_state(const Object& object, const Object& state);
 
   void add_to_dict(const Object& dict, const Object& key, const Object& value);
@@ -91,6 +93,11 @@ class Constructor {
   Object timezone(std::span<const Object> arguments);
   [[nodiscard]] std::optional<TimeZone> zone(std::span<const Object> arguments, std::size_t place);
   Object exception(const Global& global, std::span<const Object> arguments);
+  Object slice(std::span<const Object> arguments);
+  Object range(std::span<const Object> arguments);
+  Object new_token(std::span<const Object> arguments);
+  void set_token_state(const Object& token, const Object& state);
+  Object proxy(std::span<const Object> arguments);
   std::vector<std::byte> latin1(const Object& text);
   Fingerprint hash(const Object& key);
 

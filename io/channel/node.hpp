@@ -11,6 +11,7 @@
 #include "global.hpp"
 #include "key_index.hpp"
 #include "runrig/channel/object.hpp"
+#include "runrig/channel/proxy_state.hpp"
 
 namespace runrig::pickle::detail {
 
@@ -93,9 +94,18 @@ struct ArrayNode : Node {  // array, NumPy scalar
   NdBuffer value;
 };
 template <class Value>
-struct ValueNode : Node {  // of datetime
+struct ValueNode : Node {  // of datetime, and slices
   ValueNode(Kind node_kind, Value plain) : Node(node_kind), value(std::move(plain)) {}
   const Value value;
+};
+struct TokenNode : Node {
+  explicit TokenNode(Token token) : Node(Kind::manager_token), value(std::move(token)) {}
+  Token value;
+  bool complete = false;  // the reader's
+};
+struct ProxyNode : Node {
+  explicit ProxyNode(ProxyState proxy) : Node(Kind::proxy), value(std::move(proxy)) {}
+  ProxyState value;
 };
 struct DTypeNode : Node {
   explicit DTypeNode(std::string text) : Node(Kind::numpy_dtype), value(std::move(text)) {}

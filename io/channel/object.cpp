@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "node.hpp"
+#include "proxy_globals.hpp"
 #include "runrig/sync/error.hpp"
 #include "text.hpp"
 
@@ -56,8 +57,14 @@ std::string_view kind_name(Kind kind) noexcept {
       return "datetime.timedelta";
     case Kind::timezone:
       return "datetime.timezone";
+    case Kind::slice:
+      return "slice";
     case Kind::exception:
       return "exception";
+    case Kind::manager_token:
+      return "multiprocessing.managers.Token";
+    case Kind::proxy:
+      return "manager's proxy";
   }
   return "class or function";
 }
@@ -134,6 +141,16 @@ Object::Object(const TimeDelta& value)
     : Object(Access::make<detail::ValueNode<TimeDelta>>(Kind::timedelta, checked(value))) {}
 Object::Object(const TimeZone& value)
     : Object(Access::make<detail::ValueNode<TimeZone>>(Kind::timezone, checked(value))) {}
+
+Object::Object(const Slice& value) : Object(Access::make<detail::ValueNode<Slice>>(Kind::slice, value)) {}
+Object::Object(const Token& value) : Object(Access::make<detail::TokenNode>(value)) {
+  Access::as<detail::TokenNode>(*this).complete = true;
+}
+Object::Object(const ProxyState& value) : Object(Access::make<detail::ProxyNode>(value)) {
+  if (detail::find_proxy_type(value.type).empty()) {
+    throw std::logic_error("make a proxy of type '" + detail::printable(value.type) + "', which Python does not have");
+  }
+}
 
 Object Object::from_unsigned(std::uint64_t value) { return BigInt::from_unsigned(value); }
 Object Object::bytes(std::vector<std::byte> value) {
@@ -265,6 +282,9 @@ const TimeDelta& Object::as_timedelta() const {
   return expect<detail::ValueNode<TimeDelta>>(*this, Kind::timedelta).value;
 }
 const TimeZone& Object::as_timezone() const { return expect<detail::ValueNode<TimeZone>>(*this, Kind::timezone).value; }
+const Slice& Object::as_slice() const { return expect<detail::ValueNode<Slice>>(*this, Kind::slice).value; }
+const Token& Object::as_token() const { return expect<detail::TokenNode>(*this, Kind::manager_token).value; }
+const ProxyState& Object::as_proxy() const { return expect<detail::ProxyNode>(*this, Kind::proxy).value; }
 
 std::string_view Object::exception_type() const {
   return expect<detail::ExceptionNode>(*this, Kind::exception).type.type;

@@ -99,6 +99,7 @@ void Reader::execute(Op op) {
     case Op::build:
       return build();
     case Op::newobj:
+      return new_object();
     case Op::newobj_ex:
       throw Refused("an instance of a class, which is not known");
     case Op::next_buffer:
@@ -460,6 +461,14 @@ void Reader::reduce() {
   if (arguments.kind() != Kind::tuple) throw Refused("arguments that are no tuple");
   if (callable.kind() != kind_global) throw Refused("calls a " + std::string(kind_name(callable.kind())));
   push(constructor_.call(Access::as<GlobalNode>(callable).global, arguments.items()));
+}
+
+void Reader::new_object() {
+  const Object arguments = pop();
+  const Object type = pop();
+  if (arguments.kind() != Kind::tuple) throw Refused("arguments that are no tuple");
+  if (type.kind() != kind_global) throw Refused("an instance of a " + std::string(kind_name(type.kind())));
+  push(constructor_.make_new(Access::as<GlobalNode>(type).global, arguments.items()));
 }
 
 void Reader::build() {

@@ -60,6 +60,7 @@ class Reader {
   void push_global(std::string_view module, std::string_view name);
   void stack_global();
   void reduce();
+  void new_object();
   void build();
   void put(std::size_t index);
   void get(std::size_t index);

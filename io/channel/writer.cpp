@@ -9,6 +9,7 @@
 #include "framed_bytes.hpp"
 #include "nested.hpp"
 #include "node.hpp"
+#include "proxy_globals.hpp"
 #include "runrig/channel/opcodes.hpp"
 #include "runrig/channel/pickle.hpp"
 #include "runrig/sync/error.hpp"
@@ -157,6 +158,15 @@ void Writer::save_leaf(const Object& object) {
       break;
     case Kind::timezone:
       forms_.timezone(object.as_timezone());
+      break;
+    case Kind::slice:
+      forms_.slice(object.as_slice());
+      break;
+    case Kind::manager_token:
+      detail::ProxyForms(out_, forms_).token(object.as_token());
+      break;
+    case Kind::proxy:
+      detail::ProxyForms(out_, forms_).proxy(object.as_proxy());
       break;
     default:
       throw std::logic_error("dumps: a value of no known kind");

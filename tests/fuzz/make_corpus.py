@@ -9,6 +9,7 @@ hold. The same Python makes the same files.
 import collections
 import datetime
 import hmac
+import multiprocessing.managers as managers
 import pathlib
 import pickle
 import queue
@@ -51,6 +52,21 @@ def arrays():
         numpy.asfortranarray(base.reshape(2, 3)), base[:0].reshape(0, 3), base[:1].reshape(())]
 
 
+class Proxy:
+    """Written as a manager's proxy is."""
+    def __init__(self, *args):
+        self.args = args
+
+    def __reduce__(self):
+        return managers.RebuildProxy, self.args
+
+
+def proxies():
+    tokens = [managers.Token('list', address, '7f') for address in ('/run/m', b'\0name', ('host', 5))]
+    return tokens + [Proxy(managers.ListProxy, tokens[0], 'pickle', {}),
+                     [Proxy(managers.AutoProxy, tokens[2], 'pickle', {'exposed': ('get', 'put')})] * 2]
+
+
 VALUES = {
     'none': None,
     'numbers': [True, False, 0, 255, 65535, -1, 2**31, 2**63, -2**200, 0.1, -0.0, float('inf'), 1.5 - 2j],
@@ -64,6 +80,7 @@ VALUES = {
     'errors': errors(),
     'moments': moments(),
     'arrays': arrays(),
+    'slices': [slice(1, None, -2), slice(None), range(3), range(9, 0, -4)],
     'scalars': {numpy.int64(3): numpy.float32(0.5), numpy.bool_(True): numpy.complex64(1j), 'type': numpy.dtype('>f4')},
 }
 
@@ -133,6 +150,15 @@ def requests():
     yield 'locks', [(7, 'acquire', (), {}), (7, 'release', (), {}), (8, 'acquire', (False,), {}), (9, 'acquire', (True, 0), {}),
                     (10, 'release', (), {}), (11, 'acquire', (), {}), (11, 'wait', (0.0,), {}), (11, 'notify', (3,), {}),
                     (12, 'set', (), {}), (12, 'wait', (), {}), (13, 'wait', (0.0,), {}), (13, 'reset', (), {})]
+    yield 'slices', [(0, 'extend', (range(9),), {}), (0, '__getitem__', (slice(1, 7, 2),), {}),
+                     (0, '__setitem__', (slice(2, 4), [1]), {}), (0, '__setitem__', (slice(None, None, -3), [1, 2, 3]), {}),
+                     (0, '__delitem__', (slice(5, 0, -2),), {}), (4, '__getitem__', (slice(None),), {})]
+    yield 'iterators', [(1, 'update', ({1: 2, 3: 4},), {}), (1, '__iter__', (), {}), (14, '__next__', (), {}),
+                        (14, 'throw', (ValueError('x'),), {}), (0, '__reversed__', (), {}), (15, 'send', (None,), {}),
+                        (15, 'close', (), {})]
+    yield 'condition', [('Condition', '', (Proxy(managers.AcquirerProxy, managers.Token('Lock', '/m', '7'), 'pickle', {}),), {}),
+                        (14, 'acquire', (), {}), ('Pool', '', (2,), {})]
+    yield 'proxy', ('#PROXY', (('__next__',), managers.Token('Iterator', '/m', '7f')))
     yield 'create', [('list', '', ([1, 2],), {}), ('dict', '', ([(1, 2)],), {'k': 3}), ('Array', '', ('d', [1, 2.5]), {}),
                      ('Semaphore', '', (3,), {}), ('Barrier', '', (2,), {'timeout': 1.5}), ('Queue', '', (5,), {})]
     yield 'returned', ('#RETURN', [1, None])
@@ -151,6 +177,8 @@ def main():
     for name, value in VALUES.items():
         for protocol in range(6):
             write('pickle', f'{name}.{protocol}', pickle.dumps(value, protocol))
+    for protocol in range(2, 6):
+        write('pickle', f'proxies.{protocol}', pickle.dumps(proxies(), protocol))
     write('pickle', 'beside', beside([numpy.arange(6.).reshape(2, 3), numpy.arange(1.), numpy.arange(0.),
                                       pickle.PickleBuffer(bytes(16))]))
     write('pickle', 'beside-fortran', beside(numpy.asfortranarray(numpy.arange(6.).reshape(2, 3))))

@@ -1,6 +1,7 @@
 #include <array>
 
 #include "runrig/channel/pickle.hpp"
+#include "runrig/channel/proxy_state.hpp"
 #include "runrig/channel/transfer.hpp"
 #include "runrig/sync/error.hpp"
 #include "target.hpp"
@@ -43,5 +44,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     return 0;
   }
   check_written(object);
+  keep_proxies(object, [](const pickle::ProxyState& proxy) {
+    (void)proxy;
+    return std::make_shared<const pickle::ProxyKeeper>();
+  });
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,16 @@
 #include "runrig/channel/nd_buffer.hpp"
 
 namespace runrig::pickle {
+
+/// Python's slice(start, stop, step), where None is none.
+struct Slice {
+  std::optional<std::int64_t> start{};
+  std::optional<std::int64_t> stop{};
+  std::optional<std::int64_t> step{};
+  friend bool operator==(const Slice&, const Slice&) = default;
+};
+struct Token;  // see proxy_state.hpp
+struct ProxyState;
 
 /// What an Object is; named as the Python types are, except where C++ has taken the word.
 enum class Kind : std::uint8_t {
@@ -44,7 +55,10 @@ enum class Kind : std::uint8_t {
   datetime,
   timedelta,
   timezone,
-  exception,  // an exception of Python's standard types
+  slice,          // of integers and None
+  exception,      // an exception of Python's standard types
+  manager_token,  // of multiprocessing.managers: which object of which manager
+  proxy,          // a proxy of such an object
 };
 /// Python's name for it: "NoneType", "bool", "int", ..., "numpy.ndarray".
 [[nodiscard]] std::string_view kind_name(Kind kind) noexcept;
@@ -100,6 +114,10 @@ class Object {
   Object(const DateTime& value);
   Object(const TimeDelta& value);
   Object(const TimeZone& value);
+  Object(const Slice& value);
+  Object(const Token& value);
+  /// Throws std::logic_error for a type of proxy that Python's multiprocessing.managers does not have.
+  Object(const ProxyState& value);
 
   [[nodiscard]] static Object bytes(std::vector<std::byte> value);
   [[nodiscard]] static Object bytes(std::span<const std::byte> value);
@@ -152,6 +170,9 @@ class Object {
   [[nodiscard]] const DateTime& as_datetime() const;
   [[nodiscard]] const TimeDelta& as_timedelta() const;
   [[nodiscard]] const TimeZone& as_timezone() const;
+  [[nodiscard]] const Slice& as_slice() const;
+  [[nodiscard]] const Token& as_token() const;
+  [[nodiscard]] const ProxyState& as_proxy() const;
   /// The type of an exception: "ValueError", "queue.Empty".
   [[nodiscard]] std::string_view exception_type() const;
   /// The dict that hangs at an exception (__dict__ in Python: notes, names and the like), or None.
