@@ -62,9 +62,33 @@ std::uint64_t ClientProcesses::number_of(int socket) {
   return number;
 }
 
+std::uint64_t ClientProcesses::number_of_session(const std::string& session) {
+  const std::scoped_lock guard(mutex_);
+  const auto found = sessions_.find(session);
+  return found == sessions_.end() ? 0 : found->second;
+}
+
+bool ClientProcesses::begin_session(const std::string& session) {
+  const std::scoped_lock guard(mutex_);
+  return sessions_.try_emplace(session, ++last_number_).second;
+}
+
+void ClientProcesses::end_session(const std::string& session) {
+  std::uint64_t number = 0;
+  {
+    const std::scoped_lock guard(mutex_);
+    const auto found = sessions_.find(session);
+    if (found == sessions_.end()) return;
+    number = found->second;
+    sessions_.erase(found);
+  }
+  ended_(number);
+}
+
 bool ClientProcesses::has_ended(std::uint64_t number) {
   const std::scoped_lock guard(mutex_);
-  return std::none_of(known_.begin(), known_.end(), [&](const auto& each) { return each.second.number == number; });
+  return std::none_of(known_.begin(), known_.end(), [&](const auto& each) { return each.second.number == number; }) &&
+         std::none_of(sessions_.begin(), sessions_.end(), [&](const auto& each) { return each.second == number; });
 }
 
 void ClientProcesses::watch() {

@@ -1,12 +1,15 @@
 set(engine_manager_sources
   manager/client.cpp
   manager/client_processes.cpp
+  manager/known_managers.cpp
   manager/managed.cpp
   manager/managed_dict.cpp
   manager/managed_list.cpp
   manager/managed_locks.cpp
   manager/managed_objects.cpp
+  manager/managed_pool.cpp
   manager/managed_queue.cpp
+  manager/managed_semaphores.cpp
   manager/managed_values.cpp
   manager/manager.cpp
   manager/object_table.cpp
@@ -15,4 +18,6 @@ set(engine_manager_sources
   manager/server.cpp)
 set(engine_manager_headers
   include/runrig/engine/managed.hpp
-  include/runrig/engine/manager.hpp)
+  include/runrig/engine/managed_pool.hpp
+  include/runrig/engine/manager.hpp
+  include/runrig/engine/proxies.hpp)

@@ -1,5 +1,6 @@
 #include "runrig/engine/managed.hpp"
 
+#include "runrig/channel/python_error.hpp"
 #include "standard_referents.hpp"
 
 namespace runrig {
@@ -21,6 +22,27 @@ ManagedError::ManagedError(std::string type, std::vector<Object> arguments)
       arguments_(std::make_shared<const std::vector<Object>>(std::move(arguments))) {}
 
 namespace detail {
+namespace {
+
+Object exception_of(const std::string& type, std::vector<Object> arguments) {
+  try {
+    return Object::exception(type, arguments);
+  } catch (const std::logic_error&) {
+    return Object::exception("RuntimeError", {type});  // it is not one of Python's
+  }
+}
+
+}  // namespace
+
+Object python_exception(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const ManagedError& managed) {
+    return exception_of(managed.type(), managed.arguments());
+  } catch (...) {
+    return pickle::to_python_error(error);
+  }
+}
 
 Object Referent::value() const { throw ManagedError("TypeError", {"this object has no value of its own"}); }
 
@@ -43,8 +65,9 @@ void ManagedTypes::share(const std::string& type_id, const std::string& register
     throw std::logic_error("share '" + type_id + "': no type '" + registered + "' is registered");
   }
   detail::ManagedType shared = *type;
-  const auto referent = type->make(args, Object::dict());
-  shared.make = [referent, type_id](std::span<const Object> given, const Object& kwargs) {
+  const auto referent = type->make(*this, args, Object::dict());
+  shared.make = [referent, type_id](const ManagedTypes& /*types*/, std::span<const Object> given,
+                                    const Object& kwargs) {
     if (!given.empty() || kwargs.size() != 0) detail::wrong_argument(type_id, "it takes no arguments");
     return referent;
   };
@@ -56,12 +79,29 @@ const detail::ManagedType* ManagedTypes::find(std::string_view type_id) const no
   return found == types_.end() ? nullptr : &found->second;
 }
 
+std::shared_ptr<const detail::PoolFunction> ManagedTypes::find_function(std::string_view name) const {
+  const auto found = functions_.find(name);
+  return found == functions_.end() ? nullptr : found->second;
+}
+
+const detail::ManagedType& detail::registered_type(const ManagedTypes& types, const std::string& type_id,
+                                                   std::type_index of) {
+  const ManagedType* const type = types.find(type_id);
+  if (type == nullptr || type->of != of) {
+    throw std::logic_error("register a method that returns a '" + type_id +
+                           "': no type of that name is registered for what it returns; register it first");
+  }
+  return *type;
+}
+
 ManagedTypes ManagedTypes::standard() {
   ManagedTypes types;
   detail::add_dict(types);
   detail::add_list(types);
+  detail::add_pool(types);
   detail::add_locks(types);
   detail::add_queues(types);
+  detail::add_semaphores(types);
   detail::add_values(types);
   return types;
 }

@@ -124,8 +124,9 @@ class Dict final : public TableReferent<Dict> {
   }
   Object update(Call call) {
     if (call.args.size() > 1) wrong_number_of_arguments(call.method, 1, call.args.size());
+    const Object source = call.args.empty() ? Object::dict() : resolved(call.args[0]);
     const std::scoped_lock guard(mutex_);
-    if (!call.args.empty()) update_from(call.args[0]);
+    update_from(source);
     update_from(call.kwargs);
     return {};
   }
@@ -158,6 +159,12 @@ class Dict final : public TableReferent<Dict> {
     return picked(call, [](const Object::Pair& each) { return Object::tuple({each.first, each.second}); });
   }
 
+  // Over the keys that there are now; Python's ends with an error once their number changes.
+  Object iterate(Call call) {
+    const Object all = keys(call);
+    return Iterator::serve(call, {all.items().begin(), all.items().end()});
+  }
+
   mutable std::mutex mutex_;
   Entries entries_;
   std::unordered_map<std::string, Entries::iterator> places_;
@@ -168,6 +175,7 @@ const Dict::Table& Dict::table() {
                              {"__getitem__", &Dict::get_item},
                              {"__setitem__", &Dict::set_item},
                              {"__delitem__", &Dict::del_item},
+                             {"__iter__", &Dict::iterate},
                              {"__contains__", &Dict::contains},
                              {"clear", &Dict::clear},
                              {"copy", &Dict::copy},
@@ -189,7 +197,7 @@ void add_dict(ManagedTypes& types) {
   add_standard<Dict>(types, "dict", [](Span args, const Object& kwargs) {
     if (args.size() > 1) wrong_number_of_arguments("dict", 1, args.size());
     auto dict = std::make_shared<Dict>();
-    if (!args.empty()) dict->update_from(args[0]);
+    if (!args.empty()) dict->update_from(resolved(args[0]));
     dict->update_from(kwargs);
     return dict;
   });

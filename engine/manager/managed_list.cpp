@@ -42,17 +42,27 @@ class List final : public TableReferent<List> {
   Object get(Call call) {
     const Arguments args(call.method, call.args, call.kwargs, {"index"});
     const std::scoped_lock guard(mutex_);
+    if (args.at(0).kind() == Kind::slice) {
+      const SlicePlaces places = places_of(args.at(0).as_slice(), items_.size());
+      std::vector<Object> picked(places.count);
+      for (std::size_t i = 0; i < places.count; ++i) picked[i] = items_[places[i]];
+      return Object::list(std::move(picked));
+    }
     return items_[place_of(args.integer(0), items_.size(), "list")];
   }
   Object set(Call call) {
     const Arguments args(call.method, call.args, call.kwargs, {"index", "value"});
+    const bool is_slice = args.at(0).kind() == Kind::slice;
+    auto values = is_slice ? elements_of(args.at(1)) : std::vector<Object>();
     const std::scoped_lock guard(mutex_);
+    if (is_slice) return set_slice(args.at(0).as_slice(), std::move(values));
     items_[place_of(args.integer(0), items_.size(), "list assignment")] = args.at(1);
     return {};
   }
   Object del(Call call) {
     const Arguments args(call.method, call.args, call.kwargs, {"index"});
     const std::scoped_lock guard(mutex_);
+    if (args.at(0).kind() == Kind::slice) return del_slice(args.at(0).as_slice());
     const std::size_t place = place_of(args.integer(0), items_.size(), "list assignment");
     items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(place));
     return {};
@@ -153,6 +163,40 @@ class List final : public TableReferent<List> {
     return {};
   }
 
+  Object reversed(Call call) {
+    const Arguments none(call.method, call.args, call.kwargs, {});
+    const Object own = value();
+    return Iterator::serve(call, {own.items().rbegin(), own.items().rend()});
+  }
+
+  // With the mutex held.
+  Object set_slice(const pickle::Slice& slice, std::vector<Object> values) {
+    const SlicePlaces places = places_of(slice, items_.size());
+    if (places.step == 1) {
+      const auto first = items_.begin() + places.start;
+      const auto rest = items_.erase(first, first + static_cast<std::ptrdiff_t>(places.count));
+      items_.insert(rest, values.begin(), values.end());
+      return {};
+    }
+    if (values.size() != places.count) {
+      throw ManagedError("ValueError", {"attempt to assign sequence of size " + std::to_string(values.size()) +
+                                        " to extended slice of size " + std::to_string(places.count)});
+    }
+    for (std::size_t i = 0; i < places.count; ++i) items_[places[i]] = std::move(values[i]);
+    return {};
+  }
+  Object del_slice(const pickle::Slice& slice) {
+    const SlicePlaces places = places_of(slice, items_.size());
+    std::vector<bool> taken(items_.size(), false);
+    for (std::size_t i = 0; i < places.count; ++i) taken[places[i]] = true;
+    std::vector<Object> left;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (!taken[i]) left.push_back(std::move(items_[i]));
+    }
+    items_ = std::move(left);
+    return {};
+  }
+
   static constexpr std::size_t npos = static_cast<std::size_t>(-1);
   [[nodiscard]] std::size_t find_held(Call call) const {
     const Arguments args(call.method, call.args, call.kwargs, {"value"});
@@ -187,6 +231,7 @@ const List::Table& List::table() {
                              {"__contains__", &List::contains},
                              {"__add__", &List::add},
                              {"__mul__", &List::multiply},
+                             {"__reversed__", &List::reversed},
                              {"__rmul__", &List::multiply},
                              {"__imul__", &List::multiply_here},
                              {"append", &List::append},

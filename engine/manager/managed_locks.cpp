@@ -1,367 +1,211 @@
 #include <algorithm>
 #include <deque>
 
+#include "object_table.hpp"
 #include "standard_referents.hpp"
 
-/// Lock, RLock, Semaphore, BoundedSemaphore, Condition, Event and Barrier: those of Python's module threading, whose
-/// threads are here the clients' connections. What a process holds that is gone is released.
+/// Lock, RLock and Condition: those of Python's module threading, whose threads are here the clients' connections. What
+/// a process holds that is gone is released.
 namespace runrig::detail {
 namespace {
 
 using pickle::Object;
 
-// acquire(blocking=True, timeout=-1): a negative timeout, or None, is for ever.
-Deadline acquire_deadline(const ManagedCall& call) {
-  const Arguments args(call.method, call.args, call.kwargs, {"blocking", "timeout"});
-  if (!args.boolean(0, true)) return Deadline::after(std::chrono::nanoseconds(0));
-  const Object* const timeout = args.find(1);
-  if (timeout == nullptr || timeout->is_none() || timeout->as_number() < 0) return {};
-  return args.deadline(1);
-}
+/// What a Condition waits with: a Lock or an RLock.
+class ConditionLock {
+ public:
+  /// How it was held.
+  struct Hold {
+    std::uint64_t depth = 1;
+  };
+  ConditionLock() = default;
+  ConditionLock(const ConditionLock&) = delete;
+  ConditionLock& operator=(const ConditionLock&) = delete;
+  virtual ~ConditionLock() = default;
+  virtual Object acquire(const ManagedCall& call) = 0;
+  virtual Object release(const ManagedCall& call) = 0;
+  [[nodiscard]] virtual std::string shown() const = 0;
+  virtual void forget(std::uint64_t process, std::uint64_t connection) = 0;
+  // With the monitor's lock held:
+  [[nodiscard]] virtual bool is_owned(const ManagedCall& call) const = 0;
+  virtual Hold let_go() = 0;
+  /// False if it was not to be had before the deadline. Throws CallerGone.
+  [[nodiscard]] virtual bool take(std::unique_lock<std::mutex>& guard, const ManagedCall& call, Deadline deadline,
+                                  Hold hold) = 0;
+  [[nodiscard]] Monitor& monitor() const noexcept { return monitor_; }
 
-/// Whom something belongs to: the process if it is known, for it may be released by another of its connections.
-std::uint64_t holder_of(const ManagedCaller& caller) { return caller.process(); }
+ protected:
+  mutable Monitor monitor_;
+};
 
-class Lock final : public TableReferent<Lock> {
+class Lock final : public TableReferent<Lock>, public ConditionLock {
  public:
   static const Table& table() {
     static const Table methods{{"acquire", &Lock::acquire}, {"release", &Lock::release}, {"locked", &Lock::locked}};
     return methods;
   }
-  [[nodiscard]] std::string text() const override {
+  [[nodiscard]] std::string text() const override { return shown(); }
+  void forget_process(std::uint64_t process) override { forget(process, 0); }
+
+  [[nodiscard]] std::string shown() const override {
     const auto guard = monitor_.lock();
     return locked_ ? "<locked Lock>" : "<unlocked Lock>";
   }
-  void forget_process(std::uint64_t process) override {
+  void forget(std::uint64_t process, std::uint64_t /*connection*/) override {
     const auto guard = monitor_.lock();
-    if (!locked_ || holder_ != process) return;
+    if (!locked_ || process == 0 || holder_ != process) return;
     locked_ = false;
     monitor_.changed();
   }
-
- private:
-  Object acquire(const ManagedCall& call) {
+  Object acquire(const ManagedCall& call) override {
     const Deadline deadline = acquire_deadline(call);
     auto guard = monitor_.lock();
-    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return !locked_; });
-    if (outcome == Monitor::Outcome::gone || call.caller.gone()) throw CallerGone();
-    if (outcome == Monitor::Outcome::timed_out) return false;
-    locked_ = true;
-    holder_ = holder_of(call.caller);
-    return true;
+    return take(guard, call, deadline, {});
   }
-  Object release(const ManagedCall& call) {
+  Object release(const ManagedCall& call) override {
     const Arguments none(call.method, call.args, call.kwargs, {});
     const auto guard = monitor_.lock();
     if (!locked_) throw ManagedError("RuntimeError", {"release unlocked lock"});
+    (void)let_go();
+    return {};
+  }
+  // Python's Condition cannot tell whose it is either.
+  [[nodiscard]] bool is_owned(const ManagedCall& /*call*/) const override { return locked_; }
+  Hold let_go() override {
     locked_ = false;
     monitor_.changed();
     return {};
   }
+  [[nodiscard]] bool take(std::unique_lock<std::mutex>& guard, const ManagedCall& call, Deadline deadline,
+                          Hold /*hold*/) override {
+    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return !locked_; });
+    if (outcome == Monitor::Outcome::gone || call.caller.gone()) throw CallerGone();
+    if (outcome == Monitor::Outcome::timed_out) return false;
+    locked_ = true;
+    holder_ = call.caller.process();
+    return true;
+  }
+
+ private:
   Object locked(const ManagedCall& call) {
     const Arguments none(call.method, call.args, call.kwargs, {});
     const auto guard = monitor_.lock();
     return locked_;
   }
-  mutable Monitor monitor_;
   bool locked_ = false;
   std::uint64_t holder_ = 0;
 };
 
-/// An RLock, with what a Condition does besides. Belongs to a connection.
-class RLock : public TableReferent<RLock> {
+/// Belongs to a connection.
+class RLock final : public TableReferent<RLock>, public ConditionLock {
  public:
   static const Table& table() {
     static const Table methods{{"acquire", &RLock::acquire}, {"release", &RLock::release}};
     return methods;
   }
-  [[nodiscard]] std::string text() const override {
+  [[nodiscard]] std::string text() const override { return shown(); }
+  void forget_connection(std::uint64_t connection) override { forget(0, connection); }
+
+  [[nodiscard]] std::string shown() const override {
     const auto guard = monitor_.lock();
     return depth_ != 0 ? "<locked RLock>" : "<unlocked RLock>";
   }
-  void forget_connection(std::uint64_t connection) override {
+  void forget(std::uint64_t /*process*/, std::uint64_t connection) override {
     const auto guard = monitor_.lock();
-    if (owner_ != connection) return;
-    owner_ = depth_ = 0;
-    monitor_.changed();
+    if (connection == 0 || owner_ != connection) return;
+    (void)let_go();
   }
-  Object acquire(const ManagedCall& call) {
+  Object acquire(const ManagedCall& call) override {
     const Deadline deadline = acquire_deadline(call);
     auto guard = monitor_.lock();
-    return acquire_locked(guard, call, deadline);
-  }
-  Object release(const ManagedCall& call) {
-    const Arguments none(call.method, call.args, call.kwargs, {});
-    const auto guard = monitor_.lock();
-    check_owner(call, "cannot release un-acquired lock");
-    if (--depth_ == 0) {
-      owner_ = 0;
-      monitor_.changed();
-    }
-    return {};
-  }
-
- protected:
-  [[nodiscard]] bool acquire_locked(std::unique_lock<std::mutex>& guard, const ManagedCall& call, Deadline deadline) {
-    const std::uint64_t self = call.caller.connection();
-    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return owner_ == 0 || owner_ == self; });
-    if (outcome == Monitor::Outcome::gone || call.caller.gone()) throw CallerGone();
-    if (outcome == Monitor::Outcome::timed_out) return false;
-    owner_ = self;
+    if (!is_owned(call)) return take(guard, call, deadline, {});
     ++depth_;
     return true;
   }
-  void check_owner(const ManagedCall& call, const char* otherwise) const {
-    if (owner_ != call.caller.connection()) throw ManagedError("RuntimeError", {otherwise});
+  Object release(const ManagedCall& call) override {
+    const Arguments none(call.method, call.args, call.kwargs, {});
+    const auto guard = monitor_.lock();
+    if (!is_owned(call)) throw ManagedError("RuntimeError", {"cannot release un-acquired lock"});
+    if (--depth_ == 0) (void)let_go();
+    return {};
   }
-  mutable Monitor monitor_;
-  std::uint64_t owner_ = 0;
+  [[nodiscard]] bool is_owned(const ManagedCall& call) const override { return owner_ == call.caller.connection(); }
+  Hold let_go() override {
+    const Hold hold{depth_};
+    owner_ = depth_ = 0;
+    monitor_.changed();
+    return hold;
+  }
+  [[nodiscard]] bool take(std::unique_lock<std::mutex>& guard, const ManagedCall& call, Deadline deadline,
+                          Hold hold) override {
+    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return owner_ == 0; });
+    if (outcome == Monitor::Outcome::gone || call.caller.gone()) throw CallerGone();
+    if (outcome == Monitor::Outcome::timed_out) return false;
+    owner_ = call.caller.connection();
+    depth_ = hold.depth;
+    return true;
+  }
+
+ private:
+  std::uint64_t owner_ = 0;  // no connection has the number 0
   std::uint64_t depth_ = 0;
 };
 
-class Condition final : public Referent {
+class Condition final : public TableReferent<Condition> {
  public:
-  static std::vector<std::string> exposed() { return {"acquire", "notify", "notify_all", "release", "wait"}; }
-  Object call(const ManagedCall& call) override { return lock_.call_condition(call); }
-  [[nodiscard]] std::string text() const override { return "<Condition(" + lock_.text() + ")>"; }
-  void forget_connection(std::uint64_t connection) override { lock_.forget_connection(connection); }
-
- private:
-  class Guarded final : public RLock {
-   public:
-    Object call_condition(const ManagedCall& call) {
-      if (call.method == "acquire") return acquire(call);
-      if (call.method == "release") return release(call);
-      if (call.method == "wait") return wait(call);
-      if (call.method == "notify") return notify(call);
-      if (call.method == "notify_all") {
-        const Arguments none(call.method, call.args, call.kwargs, {});
-        return wake(call, waiters_.size());
-      }
-      not_exposed(call.method);
-    }
-
-   private:
-    Object wait(const ManagedCall& call) {
-      const Arguments args(call.method, call.args, call.kwargs, {"timeout"});
-      const Deadline deadline = args.deadline(0);
-      auto guard = monitor_.lock();
-      check_owner(call, "cannot wait on un-acquired lock");
-      const std::uint64_t depth = depth_;
-      const auto self = std::make_shared<bool>(false);
-      waiters_.push_back(self);
-      owner_ = depth_ = 0;
-      monitor_.changed();
-      const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return *self; });
-      // Whoever was not notified does not stand in the way of those that wait.
-      if (!*self) std::erase(waiters_, self);
-      if (outcome == Monitor::Outcome::gone) throw CallerGone();
-      (void)acquire_locked(guard, call, {});
-      depth_ = depth;
-      return outcome == Monitor::Outcome::ready;
-    }
-    Object notify(const ManagedCall& call) {
-      const Arguments args(call.method, call.args, call.kwargs, {"n"});
-      return wake(call, static_cast<std::size_t>(std::max<std::int64_t>(args.integer(0, 1), 0)));
-    }
-    Object wake(const ManagedCall& call, std::size_t count) {
-      const auto guard = monitor_.lock();
-      check_owner(call, "cannot notify on un-acquired lock");
-      for (; count != 0 && !waiters_.empty(); --count) {
-        *waiters_.front() = true;
-        waiters_.pop_front();
-      }
-      monitor_.changed();
-      return {};
-    }
-    std::deque<std::shared_ptr<bool>> waiters_;
-  };
-  Guarded lock_;
-};
-
-class Semaphore final : public TableReferent<Semaphore> {
- public:
-  Semaphore(std::int64_t value, bool bounded) : value_(value), initial_(value), bounded_(bounded) {
-    if (value < 0) throw ManagedError("ValueError", {"semaphore initial value must be >= 0"});
-  }
+  /// With an RLock of its own, or a lock that may be an object by itself.
+  explicit Condition(std::shared_ptr<ConditionLock> lock) : lock_(std::move(lock)) {}
   static const Table& table() {
-    static const Table methods{{"acquire", &Semaphore::acquire}, {"release", &Semaphore::release}};
+    static const Table methods{{"acquire", &Condition::acquire},
+                               {"release", &Condition::release},
+                               {"wait", &Condition::wait},
+                               {"notify", &Condition::notify},
+                               {"notify_all", &Condition::notify_all}};
     return methods;
   }
-  [[nodiscard]] std::string text() const override {
-    const auto guard = monitor_.lock();
-    return "<Semaphore, value " + std::to_string(value_) + ">";
-  }
-  void forget_process(std::uint64_t process) override {
-    const auto guard = monitor_.lock();
-    const auto held = held_.find(process);
-    if (held == held_.end()) return;
-    value_ += held->second;
-    if (bounded_) value_ = std::min(value_, initial_);
-    held_.erase(held);
-    monitor_.changed();
-  }
+  [[nodiscard]] std::string text() const override { return "<Condition(" + lock_->shown() + ")>"; }
+  void forget_process(std::uint64_t process) override { lock_->forget(process, 0); }
+  void forget_connection(std::uint64_t connection) override { lock_->forget(0, connection); }
 
  private:
-  Object acquire(const ManagedCall& call) {
-    const Deadline deadline = acquire_deadline(call);
-    auto guard = monitor_.lock();
-    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return value_ > 0; });
-    if (outcome == Monitor::Outcome::gone || call.caller.gone()) throw CallerGone();
-    if (outcome == Monitor::Outcome::timed_out) return false;
-    --value_;
-    if (holder_of(call.caller) != 0) ++held_[holder_of(call.caller)];
-    return true;
-  }
-  Object release(const ManagedCall& call) {
-    const Arguments args(call.method, call.args, call.kwargs, {"n"});
-    const std::int64_t count = args.integer(0, 1);
-    if (count < 1) throw ManagedError("ValueError", {"n must be one or more"});
-    const auto guard = monitor_.lock();
-    if ((bounded_ && value_ + count > initial_) || value_ > INT64_MAX - count) {
-      throw ManagedError("ValueError", {"Semaphore released too many times"});
-    }
-    value_ += count;
-    const auto held = held_.find(holder_of(call.caller));
-    if (held != held_.end() && (held->second -= count) <= 0) held_.erase(held);
-    monitor_.changed();
-    return {};
-  }
-  mutable Monitor monitor_;
-  std::int64_t value_;
-  const std::int64_t initial_;
-  const bool bounded_;
-  std::map<std::uint64_t, std::int64_t> held_;
-};
-
-class Event final : public TableReferent<Event> {
- public:
-  static const Table& table() {
-    static const Table methods{
-        {"is_set", &Event::is_set}, {"set", &Event::set}, {"clear", &Event::clear}, {"wait", &Event::wait}};
-    return methods;
-  }
-  [[nodiscard]] std::string text() const override {
-    const auto guard = monitor_.lock();
-    return set_ ? "<Event: set>" : "<Event: unset>";
-  }
-
- private:
-  Object is_set(const ManagedCall& call) {
-    const Arguments none(call.method, call.args, call.kwargs, {});
-    const auto guard = monitor_.lock();
-    return set_;
-  }
-  Object change(const ManagedCall& call, bool to) {
-    const Arguments none(call.method, call.args, call.kwargs, {});
-    const auto guard = monitor_.lock();
-    set_ = to;
-    if (to) ++times_set_;
-    monitor_.changed();
-    return {};
-  }
-  Object set(const ManagedCall& call) { return change(call, true); }
-  Object clear(const ManagedCall& call) { return change(call, false); }
+  Object acquire(const ManagedCall& call) { return lock_->acquire(call); }
+  Object release(const ManagedCall& call) { return lock_->release(call); }
   Object wait(const ManagedCall& call) {
     const Arguments args(call.method, call.args, call.kwargs, {"timeout"});
     const Deadline deadline = args.deadline(0);
-    auto guard = monitor_.lock();
-    // A set() that is followed by clear() at once wakes all who waited.
-    const std::uint64_t before = times_set_;
-    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return set_ || times_set_ != before; });
+    Monitor& monitor = lock_->monitor();
+    auto guard = monitor.lock();
+    if (!lock_->is_owned(call)) throw ManagedError("RuntimeError", {"cannot wait on un-acquired lock"});
+    const auto self = std::make_shared<bool>(false);
+    waiters_.push_back(self);
+    const auto hold = lock_->let_go();
+    const auto outcome = monitor.wait(guard, deadline, call.caller, [&] { return *self; });
+    // Whoever was not notified does not stand in the way of those that wait.
+    if (!*self) std::erase(waiters_, self);
     if (outcome == Monitor::Outcome::gone) throw CallerGone();
+    (void)lock_->take(guard, call, {}, hold);
     return outcome == Monitor::Outcome::ready;
   }
-  mutable Monitor monitor_;
-  bool set_ = false;
-  std::uint64_t times_set_ = 0;
-};
-
-class Barrier final : public TableReferent<Barrier> {
- public:
-  Barrier(std::int64_t parties, Object timeout) : parties_(parties), timeout_(std::move(timeout)) {
-    if (parties < 1) throw ManagedError("ValueError", {"parties must be > 0"});
+  Object notify(const ManagedCall& call) {
+    const Arguments args(call.method, call.args, call.kwargs, {"n"});
+    return wake(call, static_cast<std::size_t>(std::max<std::int64_t>(args.integer(0, 1), 0)));
   }
-  static const Table& table() {
-    static const Table methods{{"__getattribute__", &Barrier::attribute},
-                               {"abort", &Barrier::abort},
-                               {"reset", &Barrier::reset},
-                               {"wait", &Barrier::wait}};
-    return methods;
-  }
-  [[nodiscard]] std::string text() const override {
-    const auto guard = monitor_.lock();
-    return "<Barrier of " + std::to_string(parties_) + ", " + std::to_string(waiting_) + " waiting>";
-  }
-
- private:
-  // One coming together of all parties.
-  struct Round {
-    bool complete = false;
-    bool broken = false;
-  };
-  Object attribute(const ManagedCall& call) {
-    const Arguments args(call.method, call.args, call.kwargs, {"name"});
-    const std::string name = args.at(0).kind() == pickle::Kind::string ? args.at(0).as_string() : "";
-    const auto guard = monitor_.lock();
-    if (name == "parties") return parties_;
-    if (name == "n_waiting") return waiting_;
-    if (name == "broken") return broken_;
-    throw ManagedError("AttributeError", {"'Barrier' object has no attribute '" + name + "'"});
-  }
-  void break_round() {
-    round_->broken = true;
-    round_ = std::make_shared<Round>();
-    waiting_ = 0;
-    monitor_.changed();
-  }
-  Object abort(const ManagedCall& call) {
+  Object notify_all(const ManagedCall& call) {
     const Arguments none(call.method, call.args, call.kwargs, {});
-    const auto guard = monitor_.lock();
-    broken_ = true;
-    break_round();
+    return wake(call, SIZE_MAX);
+  }
+  Object wake(const ManagedCall& call, std::size_t count) {
+    const auto guard = lock_->monitor().lock();
+    if (!lock_->is_owned(call)) throw ManagedError("RuntimeError", {"cannot notify on un-acquired lock"});
+    for (; count != 0 && !waiters_.empty(); --count) {
+      *waiters_.front() = true;
+      waiters_.pop_front();
+    }
+    lock_->monitor().changed();
     return {};
   }
-  Object reset(const ManagedCall& call) {
-    const Arguments none(call.method, call.args, call.kwargs, {});
-    const auto guard = monitor_.lock();
-    broken_ = false;
-    break_round();
-    return {};
-  }
-  Object wait(const ManagedCall& call) {
-    const Arguments args(call.method, call.args, call.kwargs, {"timeout"});
-    const Object no_kwargs = Object::dict();
-    const bool own = args.find(0) != nullptr && !args.at(0).is_none();
-    const std::vector<Object> default_timeout{timeout_};
-    const Deadline deadline =
-        own ? args.deadline(0) : Arguments("wait", default_timeout, no_kwargs, {"timeout"}).deadline(0);
-    auto guard = monitor_.lock();
-    if (broken_) throw ManagedError("threading.BrokenBarrierError");
-    const std::shared_ptr<Round> round = round_;
-    const std::int64_t index = waiting_++;
-    if (waiting_ == parties_) {
-      round->complete = true;
-      round_ = std::make_shared<Round>();
-      waiting_ = 0;
-      monitor_.changed();
-      return index;
-    }
-    const auto outcome = monitor_.wait(guard, deadline, call.caller, [&] { return round->complete || round->broken; });
-    if (outcome == Monitor::Outcome::ready && round->complete) return index;
-    if (outcome != Monitor::Outcome::ready) {
-      broken_ = true;
-      break_round();
-    }
-    if (outcome == Monitor::Outcome::gone) throw CallerGone();
-    throw ManagedError("threading.BrokenBarrierError");
-  }
-  mutable Monitor monitor_;
-  const std::int64_t parties_;
-  const Object timeout_;
-  std::int64_t waiting_ = 0;
-  bool broken_ = false;
-  std::shared_ptr<Round> round_ = std::make_shared<Round>();
+  const std::shared_ptr<ConditionLock> lock_;
+  std::deque<std::shared_ptr<bool>> waiters_;  // guarded by the lock's monitor
 };
 
 }  // namespace
@@ -378,26 +222,11 @@ void add_locks(ManagedTypes& types) {
   });
   add_standard<Condition>(types, "Condition", [](Span args, const Object& kwargs) {
     const Arguments given("Condition", args, kwargs, {"lock"});
-    if (given.find(0) != nullptr && !given.at(0).is_none()) {
-      wrong_argument("Condition", "a condition has a lock of its own here");
-    }
-    return std::make_shared<Condition>();
-  });
-  for (const bool bounded : {false, true}) {
-    const char* const type_id = bounded ? "BoundedSemaphore" : "Semaphore";
-    add_standard<Semaphore>(types, type_id, [type_id, bounded](Span args, const Object& kwargs) {
-      const Arguments given(type_id, args, kwargs, {"value"});
-      return std::make_shared<Semaphore>(given.integer(0, 1), bounded);
-    });
-  }
-  add_standard<Event>(types, "Event", [](Span args, const Object& kwargs) {
-    const Arguments none("Event", args, kwargs, {});
-    return std::make_shared<Event>();
-  });
-  add_standard<Barrier>(types, "Barrier", [](Span args, const Object& kwargs) {
-    const Arguments given("Barrier", args, kwargs, {"parties", "action", "timeout"});
-    if (given.find(1) != nullptr && !given.at(1).is_none()) wrong_argument("Barrier", "an action cannot cross");
-    return std::make_shared<Barrier>(given.integer(0), given.find(2) != nullptr ? given.at(2) : Object());
+    if (given.find(0) == nullptr || given.at(0).is_none())
+      return std::make_shared<Condition>(std::make_shared<RLock>());
+    auto lock = std::dynamic_pointer_cast<ConditionLock>(served_object(given.at(0)));
+    if (lock == nullptr) wrong_argument("Condition", "'lock' is no Lock or RLock of this manager");
+    return std::make_shared<Condition>(std::move(lock));
   });
 }
 

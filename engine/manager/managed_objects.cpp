@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "runrig/channel/proxy_state.hpp"
 #include "standard_referents.hpp"
 
 /// What the standard referents share.
@@ -57,6 +60,66 @@ Deadline Arguments::deadline(std::size_t place) const {
   return Deadline::after(std::chrono::duration<double>(value->as_number()));
 }
 
+Deadline acquire_deadline(const ManagedCall& call) {
+  const Arguments args(call.method, call.args, call.kwargs, {"blocking", "timeout"});
+  if (!args.boolean(0, true)) return Deadline::after(std::chrono::nanoseconds(0));
+  const Object* const timeout = args.find(1);
+  if (timeout == nullptr || timeout->is_none() || timeout->as_number() < 0) return {};
+  return args.deadline(1);
+}
+
+const Iterator::Table& Iterator::table() {
+  static const Table methods{{"__next__", &Iterator::next},
+                             {"send", &Iterator::send},
+                             {"throw", &Iterator::raise},
+                             {"close", &Iterator::close}};
+  return methods;
+}
+
+Object Iterator::serve(const ManagedCall& call, Next next) {
+  return call.caller.serve(std::make_shared<Iterator>(std::move(next)), "Iterator", exposed());
+}
+
+Object Iterator::serve(const ManagedCall& call, std::vector<Object> items) {
+  return serve(call, [items = std::move(items), at = std::size_t{0}](const ManagedCall&) mutable {
+    return at < items.size() ? std::optional(items[at++]) : std::nullopt;
+  });
+}
+
+Object Iterator::next(const ManagedCall& call) {
+  const std::scoped_lock guard(mutex_);
+  auto element = next_ ? next_(call) : std::nullopt;
+  if (element) return *std::move(element);
+  next_ = nullptr;
+  throw ManagedError("StopIteration");
+}
+
+Object Iterator::send(const ManagedCall& call) {
+  const Arguments args(call.method, call.args, call.kwargs, {"value"});
+  if (!args.at(0).is_none()) wrong_argument(call.method, "there is no generator that takes values here");
+  return next({call.method, {}, Object::dict(), call.caller});
+}
+
+// A generator that does not catch it: it ends, and the exception comes back.
+Object Iterator::raise(const ManagedCall& call) {
+  const Arguments args(call.method, call.args, call.kwargs, {"type", "value", "traceback"});
+  {
+    const std::scoped_lock guard(mutex_);
+    next_ = nullptr;
+  }
+  const Object& given = args.at(0);
+  if (given.kind() != Kind::exception) wrong_argument(call.method, "exceptions must derive from BaseException");
+  const auto arguments = given.items();
+  throw ManagedError(std::string(given.exception_type()), {arguments.begin(), arguments.end()});
+}
+
+Object Iterator::close(const ManagedCall& call) {
+  const Arguments none(call.method, call.args, call.kwargs, {});
+  const std::scoped_lock guard(mutex_);
+  next_ = nullptr;
+  return {};
+}
+
 namespace {
 
 std::string quoted(std::string_view text) {
@@ -111,6 +174,10 @@ std::string repr(const Object& object, int depth) {
         result += (result.empty() ? "" : ", ") + repr(key, depth + 1) + ": " + repr(value, depth + 1);
       }
       return "{" + result + "}";
+    }
+    case Kind::proxy: {
+      const pickle::ProxyState& proxy = object.as_proxy();
+      return "<" + proxy.type + " object, typeid " + quoted(proxy.token.type_id) + " at 0x" + proxy.token.id + ">";
     }
     default:
       return "<" + std::string(pickle::kind_name(object.kind())) + ">";

@@ -147,6 +147,12 @@ class Array final : public TableReferent<Array> {
   Object get(const ManagedCall& call) {
     const Arguments args(call.method, call.args, call.kwargs, {"index"});
     const std::scoped_lock guard(mutex_);
+    if (args.at(0).kind() == Kind::slice) {  // a list, where Python gives an array.array
+      const SlicePlaces places = places_of(args.at(0).as_slice(), items_.size());
+      std::vector<Object> picked(places.count);
+      for (std::size_t i = 0; i < places.count; ++i) picked[i] = items_[places[i]];
+      return Object::list(std::move(picked));
+    }
     return items_[place_of(args.integer(0), items_.size(), "array")];
   }
   Object set(const ManagedCall& call) {

@@ -106,7 +106,7 @@ BaseManager::~BaseManager() { shutdown(); }
 void BaseManager::connect() {
   if (state_->client) throw std::logic_error("connect a manager that is connected or started already");
   if (!state_->options.address) throw std::logic_error("connect a manager that has no address");
-  auto client = std::make_shared<detail::ManagerClient>(*state_->options.address, state_->options.authentication);
+  auto client = detail::ManagerClient::make(*state_->options.address, state_->options.authentication);
   (void)client->ask_server("dummy", {});
   state_->client = std::move(client);
 }
@@ -124,7 +124,7 @@ void BaseManager::start() {
   try {
     const auto [good, text] = pipe.first.recv<std::pair<bool, std::string>>();
     if (!good) throw Error(std::errc::connection_aborted, "start a manager (" + text + ") at", "server");
-    state.client = std::make_shared<detail::ManagerClient>(Address::parse(text), state.options.authentication);
+    state.client = detail::ManagerClient::make(Address::parse(text), state.options.authentication);
   } catch (const EndOfStream&) {
     server.join();
     throw ended();

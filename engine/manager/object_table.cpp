@@ -1,6 +1,9 @@
 #include "object_table.hpp"
 
 #include <fmt/format.h>
+#include <sys/random.h>
+
+#include "runrig/sync/error.hpp"
 
 namespace runrig::detail {
 namespace {
@@ -9,19 +12,57 @@ namespace {
   throw ManagedError("KeyError", {"no object with the id '" + ident + "'"});
 }
 
+/// The server's own reference to an object.
+class Held final : public pickle::ProxyKeeper {
+ public:
+  Held(std::weak_ptr<ObjectTable> table, std::string ident, std::shared_ptr<Referent> referent)
+      : table_(std::move(table)), ident_(std::move(ident)), referent_(std::move(referent)) {}
+  ~Held() override {
+    const auto table = table_.lock();
+    if (table == nullptr) return;  // with all objects in it
+    try {
+      table->decref(ident_, ObjectTable::held_by_objects);
+    } catch (const std::exception&) {  // it is gone
+    }
+  }
+  [[nodiscard]] const std::shared_ptr<Referent>& referent() const noexcept { return referent_; }
+
+ private:
+  const std::weak_ptr<ObjectTable> table_;
+  const std::string ident_;
+  const std::shared_ptr<Referent> referent_;
+};
+
+// Idents begin anywhere, so that another server's are hardly ever taken for one's own.
+std::uint64_t random_start() {
+  std::uint64_t number = 0;
+  check_errno(retry_on_eintr([&] { return ::getrandom(&number, sizeof number, 0); }), "make", "idents of manager");
+  constexpr std::uint64_t addresses = 0x7fff'ffff'ffff;  // as CPython's idents are
+  return (number & addresses & ~std::uint64_t{0xf}) >> 1;
+}
+
 }  // namespace
+
+std::shared_ptr<Referent> served_object(const pickle::Object& proxy) {
+  if (proxy.kind() != pickle::Kind::proxy) return nullptr;
+  const auto held = std::dynamic_pointer_cast<const Held>(proxy.as_proxy().keeper);
+  return held == nullptr ? nullptr : held->referent();
+}
+
+ObjectTable::ObjectTable() : last_ident_(random_start() & ~std::uint64_t{0xf}) {}
 
 std::string ObjectTable::add(std::shared_ptr<Referent> referent, std::string_view type_id,
                              const std::vector<std::string>& exposed, std::uint64_t process) {
   const std::scoped_lock guard(mutex_);
-  const auto known = idents_.find(referent.get());
+  const Identity identity{referent->identity(), type_id};
+  const auto known = idents_.find(identity);
   if (known != idents_.end()) {
     ++entries_.at(known->second).references[process];
     return known->second;
   }
   // As CPython's, which are addresses, and unlike those never given twice.
   const std::string ident = fmt::format("{:x}", last_ident_ += 0x10);
-  idents_[referent.get()] = ident;
+  idents_[identity] = ident;
   entries_[ident] = {std::move(referent), std::string(type_id), exposed, {{process, 1}}};
   return ident;
 }
@@ -43,9 +84,30 @@ void ObjectTable::decref(const std::string& ident, std::uint64_t process) {
   if (own == references.end()) throw ManagedError("ValueError", {"this process has no reference to '" + ident + "'"});
   if (--own->second == 0) references.erase(own);
   if (!references.empty()) return;
-  last = found->second.referent;
-  idents_.erase(last.get());
-  entries_.erase(found);
+  last = take_out(found);
+}
+
+std::shared_ptr<Referent> ObjectTable::take_out(std::map<std::string, Entry>::iterator entry) {
+  auto referent = std::move(entry->second.referent);
+  idents_.erase({referent->identity(), entry->second.type_id});
+  entries_.erase(entry);
+  return referent;
+}
+
+std::shared_ptr<const pickle::ProxyKeeper> ObjectTable::hold(const std::string& ident) {
+  const std::scoped_lock guard(mutex_);
+  const auto found = entries_.find(ident);
+  if (found == entries_.end()) return nullptr;
+  // The count first: without memory for it there is nothing whose end would come back here.
+  std::int64_t& count = found->second.references[held_by_objects];
+  try {
+    auto held = std::make_shared<const Held>(weak_from_this(), ident, found->second.referent);
+    ++count;
+    return held;
+  } catch (...) {
+    if (count == 0) found->second.references.erase(held_by_objects);
+    throw;
+  }
 }
 
 ObjectTable::Entry ObjectTable::find(const std::string& ident) const {
@@ -72,9 +134,7 @@ void ObjectTable::forget_process(std::uint64_t process) {
       ++each;
       continue;
     }
-    last.push_back(each->second.referent);
-    idents_.erase(each->second.referent.get());
-    each = entries_.erase(each);
+    last.push_back(take_out(each++));
   }
 }
 

@@ -1,5 +1,7 @@
 #include "python_values.hpp"
 
+#include "object_table.hpp"
+
 #include <cmath>
 #include <string>
 
@@ -61,6 +63,11 @@ bool equal(const Object& a, const Object& b) {
   return is_number(a) && is_number(b) && canonical(a) == canonical(b);
 }
 
+Object resolved(const Object& object) {
+  const auto served = served_object(object);
+  return served == nullptr ? object : served->value();
+}
+
 std::vector<Object> elements_of(const Object& iterable) {
   switch (iterable.kind()) {
     case Kind::list:
@@ -74,9 +81,33 @@ std::vector<Object> elements_of(const Object& iterable) {
       for (const auto& [key, value] : iterable.entries()) keys.push_back(key);
       return keys;
     }
+    case Kind::proxy:
+      if (const Object value = resolved(iterable); value.kind() != Kind::proxy) return elements_of(value);
+      [[fallthrough]];
     default:
       throw ManagedError("TypeError", {"'" + std::string(kind_name(iterable.kind())) + "' object is not iterable"});
   }
+}
+
+SlicePlaces places_of(const pickle::Slice& slice, std::size_t size) {
+  const std::int64_t step = slice.step.value_or(1);
+  if (step == 0) throw ManagedError("ValueError", {"slice step cannot be zero"});
+  const auto length = static_cast<std::int64_t>(size);
+  // Backwards, the places are 0 to length - 1, and before them -1; forwards, beyond them is length.
+  const std::int64_t low = step < 0 ? -1 : 0;
+  const std::int64_t high = step < 0 ? length - 1 : length;
+  const auto bound = [&](std::int64_t index) {
+    if (index < 0) return index < -length ? low : std::max(index + length, low);
+    return std::min(index, high);
+  };
+  const std::int64_t start = slice.start ? bound(*slice.start) : (step < 0 ? high : low);
+  const std::int64_t stop = slice.stop ? bound(*slice.stop) : (step < 0 ? low : high);
+  SlicePlaces places{start, step, 0};
+  const auto distance = static_cast<std::uint64_t>(step < 0 ? start - stop : stop - start);
+  const std::uint64_t stride =
+      step < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(step) : static_cast<std::uint64_t>(step);
+  if (step < 0 ? stop < start : start < stop) places.count = static_cast<std::size_t>((distance - 1) / stride + 1);
+  return places;
 }
 
 }  // namespace runrig::detail

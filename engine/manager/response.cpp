@@ -15,14 +15,6 @@ namespace {
 
 Object message(const char* kind, Object value) { return Object::tuple({kind, std::move(value)}); }
 
-Object exception_of(const std::string& type, std::vector<Object> arguments) {
-  try {
-    return Object::exception(type, arguments);
-  } catch (const std::logic_error&) {
-    return Object::exception("RuntimeError", {type});  // it is not one of Python's
-  }
-}
-
 [[noreturn]] void raise(const Object& exception) {
   if (exception.exception_type() == "queue.Empty") throw Empty("managed queue");
   if (exception.exception_type() == "queue.Full") throw Full("managed queue");
@@ -43,21 +35,25 @@ ManagerRequest read_request(const Object& message) {
   return {part(0), part(1).as_string(), {part(2).items().begin(), part(2).items().end()}, part(3)};
 }
 
-Object request_message(Object ident, std::string_view method, std::vector<Object> args) {
-  return Object::tuple({std::move(ident), method, Object::tuple(std::move(args)), Object::dict()});
+Object request_message(Object ident, std::string_view method, std::vector<Object> args, Object kwargs) {
+  return Object::tuple({std::move(ident), method, Object::tuple(std::move(args)), std::move(kwargs)});
 }
 
 Object return_message(Object value) { return message("#RETURN", std::move(value)); }
+Object proxy_message(Object value) { return message("#PROXY", std::move(value)); }
 Object traceback_message(std::string_view text) { return message("#TRACEBACK", text); }
 
-Object error_message(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const ManagedError& managed) {
-    return message("#ERROR", exception_of(managed.type(), managed.arguments()));
-  } catch (...) {
-    return message("#ERROR", pickle::to_python_error(error));
+Object error_message(const std::exception_ptr& error) { return message("#ERROR", python_exception(error)); }
+
+const Object* proxy_of_response(const Object& message) {
+  if (message.kind() != Kind::tuple || message.size() != 2) return nullptr;
+  const Object& kind = message.at(std::size_t{0});
+  if (kind.kind() != Kind::string || kind.as_string() != "#PROXY") return nullptr;
+  const Object& value = message.at(std::size_t{1});
+  if (value.kind() != Kind::tuple || value.size() != 2 || value.at(std::size_t{1}).kind() != Kind::manager_token) {
+    throw FormatError("read a response", "manager", "its proxy is no pair of methods and token");
   }
+  return &value;
 }
 
 Object value_of_response(const Object& message) {

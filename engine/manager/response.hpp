@@ -20,9 +20,19 @@ struct ManagerRequest {
 /// Throws FormatError for anything else.
 [[nodiscard]] ManagerRequest read_request(const pickle::Object& message);
 [[nodiscard]] pickle::Object request_message(pickle::Object ident, std::string_view method,
-                                             std::vector<pickle::Object> args);
+                                             std::vector<pickle::Object> args,
+                                             pickle::Object kwargs = pickle::Object::dict());
+
+/// A request of our own to the server: a process begins a session, whose name is the argument, for as long as this
+/// connection stays. Its other requests to the server name it by `session_key`. CPython's servers do not know it.
+inline constexpr std::string_view session_request = "#SESSION";
+inline constexpr std::string_view session_key = "#session";
 
 [[nodiscard]] pickle::Object return_message(pickle::Object value);
+/// A new object's proxy: its methods, and its Token.
+[[nodiscard]] pickle::Object proxy_message(pickle::Object value);
+/// The value of such a one; null for any other message. Throws FormatError.
+[[nodiscard]] const pickle::Object* proxy_of_response(const pickle::Object& message);
 /// What an object's method threw, as Python's exception.
 [[nodiscard]] pickle::Object error_message(const std::exception_ptr& error);
 /// What is shown to the caller as a text, as whatever fails in the server itself is.

@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -8,6 +10,7 @@
 #include <thread>
 
 #include "client_processes.hpp"
+#include "known_managers.hpp"
 #include "object_table.hpp"
 #include "response.hpp"
 #include "runrig/engine/log.hpp"
@@ -32,6 +35,19 @@ Listener listen(const ManagerOptions& options) {
   return options.address ? Listener(*options.address, std::move(how)) : Listener(std::move(how));
 }
 
+// A machine that vanishes says nothing: within half a minute its session is over.
+void notice_vanishing(int socket) {
+  const auto set = [&](int level, int name, int value) {
+    if (::setsockopt(socket, level, name, &value, sizeof value) != 0) {
+      get_logger().debug("manager: no keep-alive for a session");  // it is no TCP connection
+    }
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 15);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
 }  // namespace
 
 struct ManagerServer::State {
@@ -48,25 +64,31 @@ struct ManagerServer::State {
     [[nodiscard]] std::uint64_t connection() const noexcept override { return number_; }
     [[nodiscard]] std::uint64_t process() const noexcept override { return process_; }
     [[nodiscard]] bool gone() const noexcept override;
+    Object serve(std::shared_ptr<detail::Referent> made, std::string_view type_id,
+                 std::vector<std::string> exposed) override;
     void start() {
-      thread_ = std::thread([this] { serve(); });
+      thread_ = std::thread([this] { run(); });
     }
     [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire); }
     void join() { thread_.join(); }
     void hang_up() const noexcept { ::shutdown(connection_.fileno(), SHUT_RDWR); }
 
    private:
-    void serve() noexcept;
+    void run() noexcept;
     void serve_requests();
     void serve_objects();
+    void serve_session(const ManagerRequest& request);
     [[nodiscard]] Object answer_server_request(const ManagerRequest& request);
     [[nodiscard]] Object answer_object_request(const ManagerRequest& request);
+    /// What the client sent, with its proxies of this server's objects kept.
+    [[nodiscard]] Object receive();
     void send(const Object& message);
 
     State& state_;
     Connection connection_;
     const std::uint64_t number_;
-    const std::uint64_t process_;
+    std::uint64_t process_;
+    bool proxy_made_ = false;  // in the call that is being answered
     std::atomic<bool> done_{false};
     std::thread thread_;
   };
@@ -76,11 +98,12 @@ struct ManagerServer::State {
   void reap();
   void join_all();
   void stop() noexcept;
+  [[nodiscard]] bool is_own(const pickle::Token& token) const;
 
   ManagedTypes types;
   ManagerOptions options;
   Listener listener;
-  detail::ObjectTable objects;
+  const std::shared_ptr<detail::ObjectTable> objects = std::make_shared<detail::ObjectTable>();
   // Relaxed suffices: it is only ever set, and whoever waits looks again.
   std::atomic<bool> stopping{false};
   std::uint64_t last_number = 0;
@@ -93,7 +116,15 @@ ManagerServer::State::State(ManagedTypes served, const ManagerOptions& given)
     : types(std::move(served)),
       options(given),
       listener(listen(given)),
-      processes([this](std::uint64_t process) { objects.forget_process(process); }) {}
+      processes([this](std::uint64_t process) { objects->forget_process(process); }) {}
+
+// Its hosts have many names: a port, and an ident that begins anywhere, are enough.
+bool ManagerServer::State::is_own(const pickle::Token& token) const {
+  const Address& own = listener.address();
+  return token.address == own ||
+         (own.family() == Address::Family::inet && token.address.family() == Address::Family::inet &&
+          token.address.port() == own.port());
+}
 
 ManagerServer::State::~State() {
   stop();
@@ -172,7 +203,15 @@ bool ManagerServer::State::Served::gone() const noexcept {
   return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-void ManagerServer::State::Served::serve() noexcept {
+Object ManagerServer::State::Served::serve(std::shared_ptr<detail::Referent> made, std::string_view type_id,
+                                           std::vector<std::string> exposed) {
+  std::string ident = state_.objects->add(std::move(made), type_id, exposed, process_);
+  proxy_made_ = true;
+  return Object::tuple({Object::tuple({exposed.begin(), exposed.end()}),
+                        Object(pickle::Token{std::string(type_id), state_.listener.address(), std::move(ident)})});
+}
+
+void ManagerServer::State::Served::run() noexcept {
   try {
     serve_requests();
   } catch (const std::exception& error) {
@@ -180,9 +219,9 @@ void ManagerServer::State::Served::serve() noexcept {
     get_logger().debug(error.what());
   }
   try {
-    state_.objects.forget_connection(number_);
+    state_.objects->forget_connection(number_);
     // What its last request made after its end was told.
-    if (process_ != 0 && state_.processes.has_ended(process_)) state_.objects.forget_process(process_);
+    if (process_ != 0 && state_.processes.has_ended(process_)) state_.objects->forget_process(process_);
   } catch (const std::exception& error) {
     get_logger().warning(error.what());
   }
@@ -201,9 +240,26 @@ void ManagerServer::State::Served::send(const Object& message) {
   connection_.send_bytes(bytes);
 }
 
+Object ManagerServer::State::Served::receive() {
+  Object message = pickle::loads(connection_.recv_bytes());
+  pickle::keep_proxies(message, [this](const pickle::ProxyState& proxy) {
+    return state_.is_own(proxy.token) ? state_.objects->hold(proxy.token.id) : nullptr;
+  });
+  return message;
+}
+
 // One request to the server; what follows accept_connection goes to objects.
 void ManagerServer::State::Served::serve_requests() {
-  const ManagerRequest request = detail::read_request(connection_.recv());
+  ManagerRequest request = detail::read_request(receive());
+  if (request.method == detail::session_request) return serve_session(request);
+  if (const Object* const session = request.kwargs.find(detail::session_key)) {
+    if (process_ == 0) process_ = state_.processes.number_of_session(session->as_string());
+    Object others = Object::dict();
+    for (const auto& [name, value] : request.kwargs.entries()) {
+      if (name != Object(detail::session_key)) others.insert_or_assign(name, value);
+    }
+    request.kwargs = std::move(others);
+  }
   Object answer;
   try {
     answer = answer_server_request(request);
@@ -214,6 +270,22 @@ void ManagerServer::State::Served::serve_requests() {
   send(answer);
   if (request.method == "accept_connection") serve_objects();
   if (request.method == "shutdown") state_.stop();
+}
+
+void ManagerServer::State::Served::serve_session(const ManagerRequest& request) {
+  if (request.args.size() != 1) detail::wrong_number_of_arguments(request.method, 1, request.args.size());
+  const std::string& session = request.args[0].as_string();
+  if (session.empty() || !state_.processes.begin_session(session)) {
+    return send(detail::traceback_message("ValueError: a session of that name has begun already"));
+  }
+  try {
+    notice_vanishing(connection_.fileno());
+    send(detail::return_message({}));
+    (void)connection_.recv_bytes(0);  // there is nothing to come but the end
+  } catch (const std::exception& error) {
+    get_logger().debug(error.what());
+  }
+  state_.processes.end_session(session);
 }
 
 Object ManagerServer::State::Served::answer_server_request(const ManagerRequest& request) {
@@ -227,19 +299,24 @@ Object ManagerServer::State::Served::answer_server_request(const ManagerRequest&
     const std::string& type_id = request.args[0].as_string();
     const detail::ManagedType* const type = state_.types.find(type_id);
     if (type == nullptr) throw ManagedError("KeyError", {"no type '" + type_id + "' is registered"});
-    const auto referent = type->make(std::span(request.args).subspan(1), request.kwargs);
-    std::string name = state_.objects.add(referent, type_id, type->exposed, process_);
+    const auto referent = type->make(state_.types, std::span(request.args).subspan(1), request.kwargs);
+    std::string name = state_.objects->add(referent, type_id, type->exposed, process_);
     std::vector<Object> exposed(type->exposed.begin(), type->exposed.end());
     return detail::return_message(Object::tuple({std::move(name), Object::tuple(std::move(exposed))}));
   }
+  if (method == "get_methods") {
+    if (request.args.size() != 1) detail::wrong_number_of_arguments(method, 1, request.args.size());
+    const auto exposed = state_.objects->find(request.args[0].as_token().id).exposed;
+    return detail::return_message(Object::tuple({exposed.begin(), exposed.end()}));
+  }
   if (method == "incref") {
-    state_.objects.incref(ident(), process_);
+    state_.objects->incref(ident(), process_);
   } else if (method == "decref") {
-    state_.objects.decref(ident(), process_);
+    state_.objects->decref(ident(), process_);
   } else if (method == "number_of_objects") {
-    return detail::return_message(state_.objects.size());
+    return detail::return_message(state_.objects->size());
   } else if (method == "debug_info") {
-    return detail::return_message(state_.objects.description());
+    return detail::return_message(state_.objects->description());
   } else if (method != "dummy" && method != "accept_connection" && method != "shutdown") {
     throw ManagedError("AttributeError", {"a manager has no '" + method + "'"});
   }
@@ -247,9 +324,20 @@ Object ManagerServer::State::Served::answer_server_request(const ManagerRequest&
 }
 
 void ManagerServer::State::Served::serve_objects() {
+  // Lives until the next request: a proxy in it may be the last that its object has, until the client, which reads it
+  // meanwhile, refers to the object itself.
+  Object answer;
   for (;;) {
-    const ManagerRequest request = detail::read_request(connection_.recv());
-    Object answer;
+    Object message;
+    try {
+      message = receive();
+    } catch (const FormatError& error) {
+      // Whole, but no pickle that is read here: a function of the client's, mostly. The next one may be better.
+      answer = detail::traceback_message(pickle::escape_text(error.what()));
+      send(answer);
+      continue;
+    }
+    const ManagerRequest request = detail::read_request(message);
     try {
       answer = answer_object_request(request);
     } catch (const detail::CallerGone&) {
@@ -264,13 +352,15 @@ void ManagerServer::State::Served::serve_objects() {
 Object ManagerServer::State::Served::answer_object_request(const ManagerRequest& request) {
   detail::ObjectTable::Entry entry;
   try {
-    entry = state_.objects.find(request.ident.as_string());
+    entry = state_.objects->find(request.ident.as_string());
   } catch (const std::exception& error) {
     return detail::traceback_message(error.what());
   }
   const auto& exposed = entry.exposed;
   if (std::find(exposed.begin(), exposed.end(), request.method) != exposed.end()) {
-    return detail::return_message(entry.referent->call({request.method, request.args, request.kwargs, *this}));
+    proxy_made_ = false;
+    Object result = entry.referent->call({request.method, request.args, request.kwargs, *this});
+    return proxy_made_ ? detail::proxy_message(std::move(result)) : detail::return_message(std::move(result));
   }
   if (request.method == "__str__" || request.method == "__repr__")
     return detail::return_message(entry.referent->text());
@@ -280,11 +370,13 @@ Object ManagerServer::State::Served::answer_object_request(const ManagerRequest&
 }
 
 ManagerServer::ManagerServer(ManagedTypes types, ManagerOptions options)
-    : state_(std::make_unique<State>(std::move(types), options)) {}
-ManagerServer::~ManagerServer() = default;
+    : state_(std::make_unique<State>(std::move(types), options)) {
+  detail::known_managers().add(state_->listener.address(), with_key(options.authentication));
+}
+ManagerServer::~ManagerServer() { detail::known_managers().forget(state_->listener.address()); }
 const Address& ManagerServer::address() const { return state_->listener.address(); }
 void ManagerServer::serve_forever() { state_->serve(); }
 void ManagerServer::stop() noexcept { state_->stop(); }
-std::size_t ManagerServer::number_of_objects() const { return state_->objects.size(); }
+std::size_t ManagerServer::number_of_objects() const { return state_->objects->size(); }
 
 }  // namespace runrig

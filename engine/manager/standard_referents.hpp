@@ -19,7 +19,9 @@ namespace runrig::detail {
 void add_dict(ManagedTypes& types);
 void add_list(ManagedTypes& types);
 void add_locks(ManagedTypes& types);
+void add_pool(ManagedTypes& types);
 void add_queues(ManagedTypes& types);
+void add_semaphores(ManagedTypes& types);
 void add_values(ManagedTypes& types);
 
 /// Arguments of a call by place and by name, as Python binds them. Reading one throws ManagedError TypeError.
@@ -43,6 +45,9 @@ class Arguments {
   std::vector<const pickle::Object*> values_;
 };
 
+/// That of acquire(blocking=True, timeout=-1): a negative timeout, or None, is for ever.
+[[nodiscard]] Deadline acquire_deadline(const ManagedCall& call);
+
 /// A Referent whose methods are in a table.
 template <class Derived>
 class TableReferent : public Referent {
@@ -65,8 +70,33 @@ class TableReferent : public Referent {
 /// Registers a Derived made by `make(args, kwargs)`.
 template <class Derived, class Make>
 void add_standard(ManagedTypes& types, const std::string& type_id, Make make) {
-  types.add(type_id, ManagedType{std::move(make), Derived::exposed()});
+  types.add(type_id,
+            ManagedType{[make = std::move(make)](const ManagedTypes& /*types*/, std::span<const pickle::Object> args,
+                                                 const pickle::Object& kwargs) { return make(args, kwargs); },
+                        Derived::exposed()});
 }
+
+/// What a generator is to Python's IteratorProxy. One client's, mostly; calls by several take turns.
+class Iterator final : public TableReferent<Iterator> {
+ public:
+  /// The next element; none at the end, and for ever after.
+  using Next = std::function<std::optional<pickle::Object>(const ManagedCall& call)>;
+  explicit Iterator(Next next) : next_(std::move(next)) {}
+  static const Table& table();
+  [[nodiscard]] std::string text() const override { return "<iterator>"; }
+  /// The result of a call: a proxy of one that is made for it.
+  [[nodiscard]] static pickle::Object serve(const ManagedCall& call, Next next);
+  /// The same over what there is now.
+  [[nodiscard]] static pickle::Object serve(const ManagedCall& call, std::vector<pickle::Object> items);
+
+ private:
+  pickle::Object next(const ManagedCall& call);
+  pickle::Object send(const ManagedCall& call);
+  pickle::Object raise(const ManagedCall& call);
+  pickle::Object close(const ManagedCall& call);
+  std::mutex mutex_;
+  Next next_;
+};
 
 /// What a monitor's methods wait with: threads of the server, for other threads of the server. Ends early if the caller
 /// is gone, which nobody would tell it otherwise.

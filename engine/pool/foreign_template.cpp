@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "../manager/known_managers.hpp"
 #include "arena_access.hpp"
 #include "control_memory.hpp"
 #include "runrig/channel/pickle.hpp"
@@ -166,6 +167,7 @@ NewProcess start_foreign_template(const ForeignTemplateSetup& setup) {
   told.parent_name = this_process()->name;
   told.name = options.name;
   told.authkey = this_process()->authkey;
+  told.managers = known_managers().tell();
   told.log = log_settings();
   pickle::dumps_to(told.payload, payload_of(setup));
   std::vector<int> descriptors = {setup.memory.fd(), ArenaAccess::memory(*options.arena).fd(), setup.command_fd,

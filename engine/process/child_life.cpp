@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "../manager/known_managers.hpp"
 #include "failure_text.hpp"
 #include "fork_scope.hpp"
 #include "fork_server.hpp"
@@ -104,7 +105,10 @@ void live_as_told(const Preparation& told, std::vector<UniqueFd> descriptors) {
     newborn.lifeline = std::move(descriptors.front());
     descriptors.erase(descriptors.begin());
   }
-  live(std::move(newborn), [&] { ChildEntry::find(told.entry)({told.payload, std::move(descriptors)}); });
+  live(std::move(newborn), [&] {
+    known_managers().learn(told.managers);
+    ChildEntry::find(told.entry)({told.payload, std::move(descriptors)});
+  });
 }
 
 void end_children() {

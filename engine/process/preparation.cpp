@@ -90,7 +90,7 @@ std::vector<std::byte> Preparation::encode() const {
   for (const std::string* each : {&entry, &parent_name, &name, &numbers, environment ? &*environment : &empty}) {
     out.bytes(each->data(), each->size());
   }
-  for (const auto* each : {&authkey, &payload}) out.bytes(each->data(), each->size());
+  for (const auto* each : {&authkey, &managers, &payload}) out.bytes(each->data(), each->size());
   return out.take();
 }
 
@@ -112,6 +112,7 @@ Preparation Preparation::decode(std::span<const std::byte> bytes) {
   std::string environment = in.text();
   if (has_environment) all.environment = std::move(environment);
   all.authkey = in.block();
+  all.managers = in.block();
   all.payload = in.block();
   in.expect_end();
   return all;

@@ -25,6 +25,7 @@ struct Preparation {
   std::string name;
   std::string numbers;
   AuthKey authkey;
+  std::vector<std::byte> managers;  ///< see KnownManagers
   bool daemon = false;
   std::optional<std::string> environment;  ///< "A=1\0B=2\0", where it is not inherited
   LogSettings log;

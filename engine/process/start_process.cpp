@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../manager/known_managers.hpp"
 #include "child_life.hpp"
 #include "fork_scope.hpp"
 #include "runrig/sync/error.hpp"
@@ -72,6 +73,7 @@ Preparation prepare(const ProcessState& self, StartMethod method, std::string en
   told.name = self.name;
   told.numbers = self.numbers;
   told.authkey = self.authkey;
+  told.managers = known_managers().tell();
   told.daemon = self.daemon;
   told.log = log_settings();
   return told;

@@ -22,6 +22,13 @@ class Caller final : public detail::ManagedCaller {
   [[nodiscard]] std::uint64_t connection() const noexcept override { return number_; }
   [[nodiscard]] std::uint64_t process() const noexcept override { return number_; }
   [[nodiscard]] bool gone() const noexcept override { return true; }
+  Object serve(std::shared_ptr<Referent> made, std::string_view /*type_id*/,
+               std::vector<std::string> /*exposed*/) override {
+    served.push_back(std::move(made));
+    return Object();
+  }
+
+  std::vector<std::shared_ptr<Referent>> served;
 
  private:
   std::uint64_t number_;
@@ -36,20 +43,22 @@ std::shared_ptr<Referent> made(const ManagedTypes& types, std::string_view type_
   if (type_id == "Value") args = {"i", 5};
   if (type_id == "Array") args = {"i", Object::list({1, 2, 3})};
   if (type_id == "Barrier") args = {2};
-  return types.find(type_id)->make(args, Object::dict());
+  return types.find(type_id)->make(types, args, Object::dict());
 }
 
 void request(const ManagedTypes& types, std::vector<std::shared_ptr<Referent>>& objects, const Object& message,
-             const Caller& caller) {
+             Caller& caller) {
   const detail::ManagerRequest request = detail::read_request(message);
   if (request.ident.kind() == pickle::Kind::string) {  // a new object, from arguments of theirs
     const detail::ManagedType* const type = types.find(request.ident.as_string());
-    if (type != nullptr) objects.push_back(type->make(request.args, request.kwargs));
+    if (type != nullptr) objects.push_back(type->make(types, request.args, request.kwargs));
     return;
   }
   Referent& referent = *objects[static_cast<std::size_t>(request.ident.as_uint() % objects.size())];
   const Object answer = referent.call({request.method, request.args, request.kwargs, caller});
   (void)pickle::dumps(detail::return_message(answer));
+  for (auto& each : caller.served) objects.push_back(std::move(each));
+  caller.served.clear();
 }
 
 void run(std::span<const std::byte> bytes) {
@@ -57,11 +66,12 @@ void run(std::span<const std::byte> bytes) {
   static const ManagedTypes types = ManagedTypes::standard();
   std::vector<std::shared_ptr<Referent>> objects;
   for (const char* each : type_ids) objects.push_back(made(types, each));
-  const Caller callers[] = {Caller(1), Caller(2)};
+  Caller callers[] = {Caller(1), Caller(2)};
   std::vector<Object> messages;
   try {
     const Object all = pickle::loads(bytes, limits);
     if (all.kind() == pickle::Kind::list) messages.assign(all.items().begin(), all.items().end());
+    (void)detail::proxy_of_response(all);
     (void)detail::value_of_response(all);
   } catch (const std::exception&) {
   }

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "../channel/python_peer.hpp"
 #include "manager_support.hpp"
@@ -101,7 +103,7 @@ m = SyncManager(address=)" + literal(serving.server().address()) +
                                                R"(, authkey=b"manager's key")
 m.connect()
 l = m.list([3, 1, 2]); l.append(9); l.extend([4]); l += [5]; l.sort()
-assert l[:0] == [] if False else True
+assert l[:0] == [] and l[1:3] == [2, 3] and l[::-2] == [9, 4, 2] and list(reversed(l)) == l[::-1]
 assert list(l._getvalue()) == [1, 2, 3, 4, 5, 9] and len(l) == 6 and l[-1] == 9 and 4 in l
 assert l.pop() == 9 and l.index(3) == 2 and l.count(7) == 0 and str(l) == '[1, 2, 3, 4, 5]'
 l[0] = 'x'; del l[1]; l.reverse(); l.insert(0, None); l.remove('x')
@@ -116,6 +118,9 @@ assert d.items() == [('a', 7), (3, (4, 5)), ('c', 8)] and d.values() == [7, (4, 
 try: d['zz']
 except KeyError as e: assert e.args == ('zz',)
 else: sys.exit('no KeyError')
+assert list(d) == list(d.keys()) and [k for k in d] == d.keys()
+l2 = m.list([0, 1, 2, 3, 4]); l2[1:3] = ['x', 'y', 'z']; del l2[::2]
+assert l2[:] == ['x', 'z', 4], l2[:]
 n = m.Namespace(); n.x = 10; n.y = 'hello'; assert n.x == 10 and n.y == 'hello'; del n.y
 try: n.y
 except AttributeError: pass
@@ -149,6 +154,22 @@ def waiter():
 t = threading.Thread(target=waiter); t.start()
 with cv: done.append(1); cv.notify_all()
 t.join(30); assert not t.is_alive()
+k2 = m.Lock(); cv2 = m.Condition(k2)
+with cv2: assert not k2.acquire(False) and not cv2.wait(0.01)
+with m.Condition(m.RLock()) as _: pass
+import multiprocessing, os
+multiprocessing.current_process().authkey = b"manager's key"
+outer = m.list(); inner = m.list([1]); outer.append(inner); inner.append(2); del inner
+assert outer[0][1] == 2 and type(outer[0]).__name__ == 'ListProxy' and len(outer) == 1
+outer[0].append(3); assert outer[0]._getvalue() == [1, 2, 3]
+taken = outer.pop(); assert taken[0] == 1 and len(outer) == 0
+table = m.dict(); table['q'] = m.Queue(); table['q'].put('through'); assert table['q'].get() == 'through'
+table['l'] = m.Lock(); assert table['l'].acquire(); table['l'].release()
+def work(shared, lock):
+  with lock: shared.append(os.getpid())
+shared = m.list(); child = multiprocessing.get_context('fork').Process(target=work, args=(shared, k)); child.start(); child.join()
+assert child.exitcode == 0 and list(shared) == [child.pid]
+del outer, taken, table
 b = m.Barrier(2); got = []
 t = threading.Thread(target=lambda: got.append(b.wait())); t.start(); got.append(b.wait()); t.join(30)
 assert sorted(got) == [0, 1] and b.parties == 2 and b.n_waiting == 0 and not b.broken
@@ -200,6 +221,18 @@ if __name__ == '__main__':
     EXPECT_THROW(queue.call("put", 1, false), Full);
     const Proxy barrier = manager.create("Barrier", 2);
     EXPECT_THROW(barrier.call("wait", 0.01), BrokenBarrier);
+    const auto keys =
+        manager.create<DictProxy<std::string, int>>("dict", std::map<std::string, int>{{"a", 1}}).iterate();
+    EXPECT_EQ(keys.next(), "a");
+    EXPECT_EQ(keys.next(), std::nullopt);
+    const auto outer = manager.create<ListProxy<ListProxy<int>>>("list");
+    {
+      const auto inner = manager.create<ListProxy<int>>("list", std::vector{1, 2, 3});
+      outer.append(inner);
+      inner.append(4);
+    }
+    EXPECT_EQ(outer[0].copy(), (std::vector{1, 2, 3, 4}));
+    EXPECT_EQ((outer[0][pickle::Slice{1, 3}]), (std::vector{2, 3}));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "../process/process_support.hpp"
 #include "runrig/channel/python_error.hpp"
 #include "runrig/engine/manager.hpp"
+#include "runrig/engine/proxies.hpp"
 #include "support.hpp"
 
 namespace runrig::test {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <typeindex>
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,8 @@
 
 /// What managers serve: types by name, with the methods that clients may call.
 namespace runrig {
+
+class ManagedTypes;
 
 /// An exception of Python's, thrown by a managed object's method: the caller gets it as that, in either language.
 class ManagedError : public std::runtime_error {
@@ -35,6 +39,9 @@ class ManagedError : public std::runtime_error {
 
 namespace detail {
 
+class Referent;
+struct PoolFunction;  // see managed_pool.hpp
+
 /// Who calls.
 class ManagedCaller {
  public:
@@ -45,6 +52,10 @@ class ManagedCaller {
   [[nodiscard]] virtual std::uint64_t process() const noexcept = 0;
   /// Whether nobody waits for the answer any more: the other end is gone, or the server is stopping.
   [[nodiscard]] virtual bool gone() const noexcept = 0;
+  /// Serves one more object, to which the caller gets the first reference. What this returns is the result of the call
+  /// then: the caller gets a proxy.
+  virtual pickle::Object serve(std::shared_ptr<Referent> made, std::string_view type_id,
+                               std::vector<std::string> exposed) = 0;
 };
 
 struct ManagedCall {
@@ -52,7 +63,7 @@ struct ManagedCall {
   std::span<const pickle::Object> args;
   /// By name: a dict.
   const pickle::Object& kwargs;
-  const ManagedCaller& caller;
+  ManagedCaller& caller;
 };
 
 /// An object that a manager serves. Called by several threads at a time.
@@ -64,6 +75,8 @@ class Referent {
   virtual ~Referent() = default;
   /// What is thrown goes to the caller.
   virtual pickle::Object call(const ManagedCall& call) = 0;
+  /// Whose proxies are the same object's: of two with the same identity and type, the first is served.
+  [[nodiscard]] virtual const void* identity() const noexcept { return this; }
   /// What Python's str() of a proxy shows.
   [[nodiscard]] virtual std::string text() const = 0;
   /// What Python's copies of a proxy get ("#GETVALUE").
@@ -74,15 +87,18 @@ class Referent {
   virtual void forget_connection(std::uint64_t /*connection*/) {}
 };
 
-using MakeReferent =
-    std::function<std::shared_ptr<Referent>(std::span<const pickle::Object> args, const pickle::Object& kwargs)>;
+using MakeReferent = std::function<std::shared_ptr<Referent>(
+    const ManagedTypes& types, std::span<const pickle::Object> args, const pickle::Object& kwargs)>;
 struct ManagedType {
   MakeReferent make;
-  std::vector<std::string> exposed;
+  std::vector<std::string> exposed{};
+  /// The methods of a type of the program's own: ManagedMethods<of>.
+  std::shared_ptr<void> methods{};
+  std::type_index of = typeid(void);
 };
 
 template <class T>
-using ManagedMethod = std::function<pickle::Object(T& object, std::span<const pickle::Object> args)>;
+using ManagedMethod = std::function<pickle::Object(T& object, const ManagedCall& call)>;
 template <class T>
 using ManagedMethods = std::map<std::string, ManagedMethod<T>, std::less<>>;
 
@@ -90,6 +106,8 @@ using ManagedMethods = std::map<std::string, ManagedMethod<T>, std::less<>>;
 [[noreturn]] void wrong_number_of_arguments(std::string_view what, std::size_t expected, std::size_t given);
 [[noreturn]] void wrong_argument(std::string_view what, const char* why);
 [[noreturn]] void not_exposed(std::string_view method);
+/// What a managed object's method threw, as Python's exception.
+[[nodiscard]] pickle::Object python_exception(const std::exception_ptr& error);
 
 /// The arguments as C++ values.
 template <class... Args>
@@ -105,20 +123,19 @@ std::tuple<std::decay_t<Args>...> managed_arguments(std::string_view what, std::
   }
 }
 
-template <class T, class Function, class Result, class... Args>
-ManagedMethod<T> managed_method(std::string name, Function function) {
-  return [name = std::move(name), function](T& object, std::span<const pickle::Object> args) {
-    auto values = managed_arguments<Args...>(name, args);
-    const auto invoke = [&](auto&&... each) -> decltype(auto) {
-      return std::invoke(function, object, std::forward<decltype(each)>(each)...);
-    };
-    if constexpr (std::is_void_v<Result>) {
-      std::apply(invoke, std::move(values));
-      return pickle::Object();
-    } else {
-      return pickle::to_object<std::decay_t<Result>>(std::apply(invoke, std::move(values)));
-    }
+/// Calls `function(object, args...)` with the arguments of `call`; what it returns goes to `answer`.
+template <class T, class... Args, class Function, class Answer>
+pickle::Object managed_invoke(const Function& function, T& object, const ManagedCall& call, const Answer& answer) {
+  auto values = managed_arguments<Args...>(call.method, call.args);
+  const auto invoke = [&](auto&&... each) -> decltype(auto) {
+    return std::invoke(function, object, std::forward<decltype(each)>(each)...);
   };
+  if constexpr (std::is_void_v<decltype(std::apply(invoke, std::move(values)))>) {
+    std::apply(invoke, std::move(values));
+    return pickle::Object();
+  } else {
+    return answer(std::apply(invoke, std::move(values)));
+  }
 }
 
 template <class T>
@@ -130,8 +147,9 @@ class TypedReferent final : public Referent {
     const auto found = methods_->find(call.method);
     if (found == methods_->end()) not_exposed(call.method);
     if (call.kwargs.size() != 0) wrong_argument(call.method, "it takes no arguments by name");
-    return found->second(*object_, call.args);
+    return found->second(*object_, call);
   }
+  [[nodiscard]] const void* identity() const noexcept override { return object_.get(); }
   [[nodiscard]] std::string text() const override { return "<" + name_ + ">"; }
 
  private:
@@ -140,27 +158,45 @@ class TypedReferent final : public Referent {
   std::string name_;
 };
 
+template <class T>
+struct MethodTraits;
+template <class R, class T, class... A>
+struct MethodTraits<R (T::*)(A...)> {
+  using Result = R;
+  template <class Object, class Function, class Answer>
+  static pickle::Object invoke(const Function& function, Object& object, const ManagedCall& call,
+                               const Answer& answer) {
+    return managed_invoke<Object, A...>(function, object, call, answer);
+  }
+};
+template <class R, class T, class... A>
+struct MethodTraits<R (T::*)(A...) const> : MethodTraits<R (T::*)(A...)> {};
+template <class R, class T, class... A>
+struct MethodTraits<R (*)(T&, A...)> : MethodTraits<R (std::remove_const_t<T>::*)(A...)> {};
+
 }  // namespace detail
 
 /// The methods of a managed type, while it is registered: `types.add<Counter>("Counter").method("add", &Counter::add)`.
 template <class T>
 class ManagedMethodList {
  public:
-  ManagedMethodList(detail::ManagedType& type, std::shared_ptr<detail::ManagedMethods<T>> methods)
-      : type_(type), methods_(std::move(methods)) {}
-  /// A member function; or with a function of T& and values, anything. Arguments and result are Transferable.
-  template <class Result, class... Args>
-  ManagedMethodList& method(const std::string& name, Result (T::*function)(Args...)) {
-    return add(name, detail::managed_method<T, decltype(function), Result, Args...>(name, function));
+  ManagedMethodList(ManagedTypes& types, detail::ManagedType& type, std::shared_ptr<detail::ManagedMethods<T>> methods)
+      : types_(types), type_(type), methods_(std::move(methods)) {}
+  /// A member function, or a function of T& and values. Arguments and result are Transferable; a Proxy among them is
+  /// one.
+  template <class Function>
+  ManagedMethodList& method(const std::string& name, Function function) {
+    return add(name, [function](T& object, const detail::ManagedCall& call) {
+      return detail::MethodTraits<Function>::invoke(function, object, call, [](auto&& result) {
+        return pickle::to_object<std::decay_t<decltype(result)>>(std::forward<decltype(result)>(result));
+      });
+    });
   }
-  template <class Result, class... Args>
-  ManagedMethodList& method(const std::string& name, Result (T::*function)(Args...) const) {
-    return add(name, detail::managed_method<T, decltype(function), Result, Args...>(name, function));
-  }
-  template <class Result, class... Args>
-  ManagedMethodList& method(const std::string& name, Result (*function)(T&, Args...)) {
-    return add(name, detail::managed_method<T, decltype(function), Result, Args...>(name, function));
-  }
+  /// The same of one that returns a std::shared_ptr<U>, which is served as a `type_id`, a type of U's that is
+  /// registered already: the caller gets a proxy of it, the same one of the same object, or None for a null. Python's
+  /// method_to_typeid. Throws std::logic_error if there is no such type.
+  template <class Function>
+  ManagedMethodList& method(const std::string& name, Function function, const std::string& type_id);
 
  private:
   ManagedMethodList& add(const std::string& name, detail::ManagedMethod<T> method) {
@@ -168,6 +204,7 @@ class ManagedMethodList {
     methods_->insert_or_assign(name, std::move(method));
     return *this;
   }
+  ManagedTypes& types_;
   detail::ManagedType& type_;
   std::shared_ptr<detail::ManagedMethods<T>> methods_;
 };
@@ -183,46 +220,102 @@ class ManagedTypes {
   /// None.
   ManagedTypes() = default;
   /// Those of Python's SyncManager: list, dict, Namespace, Queue, JoinableQueue, Value, Array, Lock, RLock, Semaphore,
-  /// BoundedSemaphore, Condition, Event, Barrier.
+  /// BoundedSemaphore, Condition, Event, Barrier, Pool.
   [[nodiscard]] static ManagedTypes standard();
 
   /// Objects of T, each made by T(arguments of create()...): `add<T, int, std::string>(...)` takes an int and a str.
   template <class T, class... ConstructorArgs>
   ManagedMethodList<T> add(const std::string& type_id) {
-    auto methods = std::make_shared<detail::ManagedMethods<T>>();
-    detail::ManagedType& type = types_[type_id];
-    type = {};
-    type.make = [methods, type_id](std::span<const pickle::Object> args, const pickle::Object& kwargs) {
+    auto [type, methods] = fresh<T>(type_id);
+    type.make = [methods = methods, type_id](const ManagedTypes& /*types*/, std::span<const pickle::Object> args,
+                                             const pickle::Object& kwargs) {
       if (kwargs.size() != 0) detail::wrong_argument(type_id, "it takes no arguments by name");
       auto object =
           std::apply([](auto&&... each) { return std::make_shared<T>(std::forward<decltype(each)>(each)...); },
                      detail::managed_arguments<ConstructorArgs...>(type_id, args));
       return std::make_shared<detail::TypedReferent<T>>(std::move(object), methods, type_id);
     };
-    return {type, std::move(methods)};
+    return {*this, type, std::move(methods)};
+  }
+  /// Objects that clients cannot create, but get from methods: Python's register(create_method=False).
+  template <class T>
+  ManagedMethodList<T> add_without_create(const std::string& type_id) {
+    auto [type, methods] = fresh<T>(type_id);
+    type.make = [type_id](const ManagedTypes& /*types*/, std::span<const pickle::Object> /*args*/,
+                          const pickle::Object& /*kwargs*/) -> std::shared_ptr<detail::Referent> {
+      detail::wrong_argument(type_id, "objects of this type are not for clients to create");
+    };
+    return {*this, type, std::move(methods)};
   }
   /// One object, which every client gets that asks for it: Python's register(name, callable=lambda: object).
   template <class T>
   ManagedMethodList<T> share(const std::string& type_id, std::shared_ptr<T> object) {
-    auto methods = std::make_shared<detail::ManagedMethods<T>>();
-    detail::ManagedType& type = types_[type_id];
-    type = {};
+    auto [type, methods] = fresh<T>(type_id);
     const auto referent = std::make_shared<detail::TypedReferent<T>>(std::move(object), methods, type_id);
-    type.make = [referent, type_id](std::span<const pickle::Object> args, const pickle::Object& kwargs) {
+    type.make = [referent, type_id](const ManagedTypes& /*types*/, std::span<const pickle::Object> args,
+                                    const pickle::Object& kwargs) {
       if (!args.empty() || kwargs.size() != 0) detail::wrong_argument(type_id, "it takes no arguments");
       return referent;
     };
-    return {type, std::move(methods)};
+    return {*this, type, std::move(methods)};
   }
   /// The same of a type that is registered already: `share("get_queue", "Queue")` is a queue for all clients.
   void share(const std::string& type_id, const std::string& registered, std::vector<pickle::Object> args = {});
 
   /// Null if there is none of that name.
   [[nodiscard]] const detail::ManagedType* find(std::string_view type_id) const noexcept;
-  void add(const std::string& type_id, detail::ManagedType type) { types_[type_id] = std::move(type); }
+  void add(const std::string& type_id, detail::ManagedType type) { types_.insert_or_assign(type_id, std::move(type)); }
+
+  /// A function that managed Pools run under that name, with a managed pool's only way to name one: code does not
+  /// travel. Its arguments and its result are Transferable. Include managed_pool.hpp.
+  template <auto function>
+  void function(const std::string& name);
+  void add_function(const std::string& name, std::shared_ptr<const detail::PoolFunction> function) {
+    functions_.insert_or_assign(name, std::move(function));
+  }
+  /// Null if there is none of that name.
+  [[nodiscard]] std::shared_ptr<const detail::PoolFunction> find_function(std::string_view name) const;
 
  private:
+  template <class T>
+  std::pair<detail::ManagedType&, std::shared_ptr<detail::ManagedMethods<T>>> fresh(const std::string& type_id) {
+    auto methods = std::make_shared<detail::ManagedMethods<T>>();
+    detail::ManagedType& type = types_[type_id];
+    type = {};
+    type.methods = methods;
+    type.of = typeid(T);
+    return {type, std::move(methods)};
+  }
+
   std::map<std::string, detail::ManagedType, std::less<>> types_;
+  std::map<std::string, std::shared_ptr<const detail::PoolFunction>, std::less<>> functions_;
 };
+
+namespace detail {
+/// The type, which was registered for objects of `of`. Throws std::logic_error.
+[[nodiscard]] const ManagedType& registered_type(const ManagedTypes& types, const std::string& type_id,
+                                                 std::type_index of);
+}  // namespace detail
+
+template <class T>
+template <class Function>
+ManagedMethodList<T>& ManagedMethodList<T>::method(const std::string& name, Function function,
+                                                   const std::string& type_id) {
+  using U = typename detail::MethodTraits<Function>::Result::element_type;
+  // Methods that the type gets later are its own, too, also where it is the one that is being registered: which must
+  // not hold itself.
+  const std::weak_ptr<detail::ManagedMethods<U>> known =
+      std::static_pointer_cast<detail::ManagedMethods<U>>(detail::registered_type(types_, type_id, typeid(U)).methods);
+  return add(name, [function, known, type_id](T& object, const detail::ManagedCall& call) {
+    return detail::MethodTraits<Function>::invoke(function, object, call, [&](std::shared_ptr<U> made) {
+      const auto methods = known.lock();
+      if (made == nullptr || methods == nullptr) return pickle::Object();
+      std::vector<std::string> exposed;
+      for (const auto& [each, unused] : *methods) exposed.push_back(each);
+      return call.caller.serve(std::make_shared<detail::TypedReferent<U>>(std::move(made), methods, type_id), type_id,
+                               std::move(exposed));
+    });
+  });
+}
 
 }  // namespace runrig

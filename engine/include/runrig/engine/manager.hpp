@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -35,8 +36,10 @@ struct ManagerOptions {
 ///
 /// **References.** An object lives as long as clients refer to it. What processes on this machine refer to and hold,
 /// C++ or Python, is given back when they end, however they do: the kernel says who connects through a Unix socket, and
-/// when that process is gone. Of clients through TCP only the end of a connection is seen: locks of a thread (RLock,
-/// Condition) are released then; references stay until they are given back, or the server ends.
+/// when that process is gone. Clients of ours that connect through TCP have a connection that says as much: it ends
+/// with them, or within half a minute after their machine vanished. Of Python's through TCP only the end of each
+/// connection is seen: locks of a thread (RLock, Condition) are released then; references stay until they are given
+/// back, or the server ends.
 class ManagerServer {
  public:
   /// Listens; nothing is served yet. Throws Error, std::logic_error.
@@ -65,6 +68,10 @@ struct ProxyReference;
 
 /// An object of a manager. Copies refer to the same one, which the server keeps as long as there are any.
 ///
+/// Proxies can be sent to other processes, as arguments and by connections, to Python programs, too; and be put into
+/// managed objects, which then keep what they refer to: a list of lists. Whoever sends one keeps it until it has
+/// arrived. A proxy that was forked is used by the child on its parent's account.
+///
 /// Each thread that uses proxies of a manager has a connection of its own to it. The methods throw what the object's
 /// methods throw: Empty and Full as these, all else as pickle::throw_python_error() does (a PythonError, which knows
 /// Python's name of it, "KeyError"); RemoteError for what the server has only a text of; and Error if it is gone.
@@ -84,13 +91,28 @@ class Proxy {
   [[nodiscard]] const std::string& type_id() const;
   [[nodiscard]] const std::string& id() const;
   /// What may be called.
-  [[nodiscard]] const std::vector<std::string>& exposed() const;
+  [[nodiscard]] std::vector<std::string> exposed() const;
   /// Python's str(proxy): how the object describes itself.
   [[nodiscard]] std::string str() const;
+  /// Whether they refer to the same object of the same manager.
+  friend bool operator==(const Proxy& a, const Proxy& b);
+
+  /// As it travels: Python's proxies of that type. The other way round has the server count one more reference, with
+  /// the key that this process (or one it comes from) has for that manager, or its own. Throws FormatError for what is
+  /// no proxy; as call() does.
+  [[nodiscard]] pickle::Object to_object() const;
+  [[nodiscard]] static Proxy from_object(const pickle::Object& object);
 
  private:
   [[nodiscard]] pickle::Object call_with(std::string_view method, std::vector<pickle::Object> args) const;
   std::shared_ptr<const detail::ProxyReference> reference_;
+};
+
+/// A proxy, and what is derived from it.
+template <std::derived_from<Proxy> P>
+struct Transfer<P> {
+  static void write(pickle::Encoder& encoder, const P& value) { encoder.object(value.to_object()); }
+  static P read(pickle::Decoder& decoder) { return P(Proxy::from_object(decoder.object())); }
 };
 
 /// A manager, as those see it who use its objects: Python's BaseManager.
@@ -116,9 +138,10 @@ class BaseManager {
   [[nodiscard]] const Address& address() const;
 
   /// A new object of a registered type; or the one that is shared under that name. Positional arguments.
-  template <class... Args>
-  [[nodiscard]] Proxy create(std::string_view type_id, const Args&... args) {
-    return create_with(type_id, {pickle::to_object(args)...});
+  /// `P` is Proxy or what can be made of one: a typed proxy (see proxies.hpp).
+  template <class P = Proxy, class... Args>
+  [[nodiscard]] P create(std::string_view type_id, const Args&... args) {
+    return P(create_with(type_id, {pickle::to_object(args)...}));
   }
   /// How many objects the server keeps, and what it says of them.
   [[nodiscard]] std::size_t number_of_objects() const;
@@ -164,8 +187,5 @@ class ManagerOf : public BaseManager {
         told.authentication.allow_md5);
   }
 };
-
-/// Python's SyncManager, and what its Manager() returns once it is started.
-using SyncManager = ManagerOf<&ManagedTypes::standard>;
 
 }  // namespace runrig
