@@ -212,8 +212,7 @@ class List final : public TableReferent<List> {
   static std::vector<Object> repeated(const std::vector<Object>& items, Call call) {
     const Arguments args(call.method, call.args, call.kwargs, {"n"});
     const std::int64_t times = std::max<std::int64_t>(args.integer(0), 0);
-    constexpr std::size_t most = std::size_t{1} << 26;
-    if (times != 0 && items.size() > most / static_cast<std::size_t>(times)) throw ManagedError("MemoryError");
+    if (times != 0 && items.size() > most_copied / static_cast<std::size_t>(times)) throw ManagedError("MemoryError");
     std::vector<Object> result;
     for (std::int64_t i = 0; i < times; ++i) result.insert(result.end(), items.begin(), items.end());
     return result;

@@ -46,15 +46,21 @@ Object canonical(const Object& key) {
       for (const Object& each : key.items()) items.push_back(canonical(each));
       return Object::tuple(std::move(items));
     }
-    case Kind::list:
-    case Kind::dict:
-    case Kind::ordered_dict:
-    case Kind::set:
-    case Kind::bytearray:
-    case Kind::array:
-      throw ManagedError("TypeError", {"unhashable type: '" + std::string(kind_name(key.kind())) + "'"});
-    default:
+    case Kind::none:
+    case Kind::integer:
+    case Kind::complex:
+    case Kind::string:
+    case Kind::bytes:
+    case Kind::frozenset:
+    case Kind::numpy_scalar:
+    case Kind::date:
+    case Kind::time:
+    case Kind::datetime:
+    case Kind::timedelta:
+    case Kind::timezone:
       return key;
+    default:
+      throw ManagedError("TypeError", {"unhashable type: '" + std::string(kind_name(key.kind())) + "'"});
   }
 }
 
@@ -82,7 +88,11 @@ std::vector<Object> elements_of(const Object& iterable) {
       return keys;
     }
     case Kind::proxy:
-      if (const Object value = resolved(iterable); value.kind() != Kind::proxy) return elements_of(value);
+      if (const Object value = resolved(iterable); value.kind() != Kind::proxy) {
+        auto elements = elements_of(value);
+        if (elements.size() > most_copied) throw ManagedError("MemoryError");
+        return elements;
+      }
       [[fallthrough]];
     default:
       throw ManagedError("TypeError", {"'" + std::string(kind_name(iterable.kind())) + "' object is not iterable"});

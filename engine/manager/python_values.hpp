@@ -16,9 +16,13 @@ namespace runrig::detail {
 [[nodiscard]] pickle::Object canonical(const pickle::Object& key);
 /// As Python's ==.
 [[nodiscard]] bool equal(const pickle::Object& a, const pickle::Object& b);
+/// How many elements a request may have copied that it does not bring itself: few bytes must not cost a server much.
+inline constexpr std::size_t most_copied = std::size_t{1} << 22;
+
 /// The value itself, or of a proxy of this server's object that object's value. Not with a lock held.
 [[nodiscard]] pickle::Object resolved(const pickle::Object& object);
-/// What iterating over it gives, also over what a proxy refers to. Not with a lock held. Throws ManagedError TypeError
+/// What iterating over it gives, also over what a proxy refers to (MemoryError for more than most_copied). Not with a
+/// lock held. Throws ManagedError TypeError
 /// for what cannot be iterated over.
 [[nodiscard]] std::vector<pickle::Object> elements_of(const pickle::Object& iterable);
 

@@ -128,6 +128,22 @@ TEST_F(ProxyTest, List_SlicesAndIterators) {
   EXPECT_EQ(backwards.next(), std::nullopt) << "and for ever";
 }
 
+TEST_F(ProxyTest, List_AFewBytesCostTheServerNoMoreThanALimit) {
+  const auto list = manager_.list<int>({1});
+  const Object itself = list.to_object();
+  std::string error;
+  std::size_t before = 0;
+  for (int i = 0; i < 40 && error.empty(); ++i) {
+    before = list.size();
+    error = test::python_error([&] { list.call("extend", itself); });
+  }
+  EXPECT_EQ(error, "MemoryError");
+  EXPECT_LE(before, std::size_t{1} << 23);
+  EXPECT_EQ(list.size(), before);
+  EXPECT_EQ(test::python_error([&] { list.call("__imul__", 2); }), "MemoryError");
+  list.call("__imul__", 0);
+}
+
 TEST_F(ProxyTest, Dict_IteratesOverTheKeysThatThereWere) {
   const auto dict = manager_.dict<std::string, int>({{"a", 1}, {"b", 2}});
   const auto keys = dict.iterate();

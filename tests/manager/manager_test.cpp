@@ -78,6 +78,10 @@ TEST_F(ManagerTest, Dict_HasPythonsMethodsAndKeys) {
   EXPECT_EQ(dict.call("copy"), Object::dict({{1, "once more"}, {"b", 2}}));
   EXPECT_TRUE(dict.call<bool>("__contains__", std::string("b")));
   EXPECT_EQ(test::python_error([&] { dict.call("__getitem__", std::string("zz")); }), "KeyError");
+  for (const Object& key : {Object::list(), Object(pickle::Slice{}), dict.to_object(), Object::exception("ValueError"),
+                            Object::tuple({Object::dict()})}) {
+    EXPECT_EQ(test::python_error([&] { dict.call("__setitem__", key, 1); }), "TypeError");
+  }
   EXPECT_EQ(test::python_error([&] { dict.call("__setitem__", std::vector{1}, 1); }), "TypeError");
   dict.call("clear");
   EXPECT_EQ(dict.call<int>("__len__"), 0);
