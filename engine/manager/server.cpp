@@ -78,6 +78,8 @@ struct ManagerServer::State {
     void serve_requests();
     void serve_objects();
     void serve_session(const ManagerRequest& request);
+    /// If the request names its process's session, the process is known.
+    void take_session(ManagerRequest& request);
     [[nodiscard]] Object answer_server_request(const ManagerRequest& request);
     [[nodiscard]] Object answer_object_request(const ManagerRequest& request);
     /// What the client sent, with its proxies of this server's objects kept.
@@ -250,18 +252,16 @@ Object ManagerServer::State::Served::receive() {
 
 // One request to the server; what follows accept_connection goes to objects.
 void ManagerServer::State::Served::serve_requests() {
-  ManagerRequest request = detail::read_request(receive());
-  if (request.method == detail::session_request) return serve_session(request);
-  if (const Object* const session = request.kwargs.find(detail::session_key)) {
-    if (process_ == 0) process_ = state_.processes.number_of_session(session->as_string());
-    Object others = Object::dict();
-    for (const auto& [name, value] : request.kwargs.entries()) {
-      if (name != Object(detail::session_key)) others.insert_or_assign(name, value);
-    }
-    request.kwargs = std::move(others);
+  ManagerRequest request;
+  try {
+    request = detail::read_request(receive());
+  } catch (const FormatError& error) {
+    return send(detail::traceback_message(pickle::escape_text(error.what())));
   }
   Object answer;
   try {
+    if (request.method == detail::session_request) return serve_session(request);
+    take_session(request);
     answer = answer_server_request(request);
   } catch (const std::exception& error) {
     send(detail::traceback_message(pickle::escape_text(error.what())));
@@ -272,11 +272,24 @@ void ManagerServer::State::Served::serve_requests() {
   if (request.method == "shutdown") state_.stop();
 }
 
+void ManagerServer::State::Served::take_session(ManagerRequest& request) {
+  const Object* const session = request.kwargs.find(detail::session_key);
+  if (session == nullptr) return;
+  const std::string& name_of_session = session->as_string();
+  if (process_ == 0) process_ = state_.processes.number_of_session(name_of_session);
+  Object others = Object::dict();
+  for (const auto& [name, value] : request.kwargs.entries()) {
+    if (name != Object(detail::session_key)) others.insert_or_assign(name, value);
+  }
+  request.kwargs = std::move(others);
+}
+
+// Returns when it is over. Throws what was wrong with the request.
 void ManagerServer::State::Served::serve_session(const ManagerRequest& request) {
   if (request.args.size() != 1) detail::wrong_number_of_arguments(request.method, 1, request.args.size());
   const std::string& session = request.args[0].as_string();
   if (session.empty() || !state_.processes.begin_session(session)) {
-    return send(detail::traceback_message("ValueError: a session of that name has begun already"));
+    throw ManagedError("ValueError", {"a session has a name, and begins once"});
   }
   try {
     notice_vanishing(connection_.fileno());
@@ -328,16 +341,15 @@ void ManagerServer::State::Served::serve_objects() {
   // meanwhile, refers to the object itself.
   Object answer;
   for (;;) {
-    Object message;
+    ManagerRequest request;
     try {
-      message = receive();
+      request = detail::read_request(receive());
     } catch (const FormatError& error) {
-      // Whole, but no pickle that is read here: a function of the client's, mostly. The next one may be better.
+      // Whole, but nothing that is read here: a pickle of a function of the client's, mostly. The next may be better.
       answer = detail::traceback_message(pickle::escape_text(error.what()));
       send(answer);
       continue;
     }
-    const ManagerRequest request = detail::read_request(message);
     try {
       answer = answer_object_request(request);
     } catch (const detail::CallerGone&) {
