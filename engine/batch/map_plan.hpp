@@ -95,6 +95,10 @@ class TileWriter {
  public:
   /// For `entries` entries at most.
   TileWriter(MapTile& tile, std::size_t entries);
+  /// Where the bytes of the next entry go: what lies at its beginning already is not copied.
+  [[nodiscard]] std::span<std::byte> room() const noexcept {
+    return {tile_.memory + used_, static_cast<std::size_t>(tile_.memory_bytes - used_)};
+  }
   void add(const Shape& start, std::span<const std::byte> bytes, std::uint32_t filter_mask, std::uint32_t result);
 
  private:

@@ -114,7 +114,7 @@ void encode_chunks(KeptResult& kept, std::span<const std::byte> values, const hd
       hdf5::extract_chunk(values, box, start, chunk, fill, full);
       elements = full;
     }
-    const auto encoded = kept.encoder->encode(elements);
+    const auto encoded = kept.encoder->encode(elements, writer.room());
     writer.add(start, encoded.bytes, encoded.filter_mask, result);
   });
 }
@@ -246,7 +246,7 @@ void TileWriter::add(const Shape& start, std::span<const std::byte> bytes, std::
   if (tile_.memory_bytes - used_ < bytes.size()) {
     throw std::logic_error("a tile's memory is too small for its chunks");
   }
-  std::memcpy(tile_.memory + used_, bytes.data(), bytes.size());
+  if (bytes.data() != room().data()) std::memcpy(tile_.memory + used_, bytes.data(), bytes.size());
   new (tile_.memory + tile_.chunks++ * sizeof(ChunkEntry)) ChunkEntry{start, used_, bytes.size(), filter_mask, result};
   used_ += bytes.size();
 }

@@ -48,16 +48,18 @@ class Recoder {
 
   [[nodiscard]] const hdf5::RepackDataset& dataset() const { return dataset_; }
 
-  /// Calls `place(start, encoded)` for the chunks of `box`, but for those that were never written.
-  template <class Place>
-  void recode(SliceContext& context, hdf5::Dataset& source, const hdf5::Box& box, const Place& place) {
+  /// Calls `place(start, encoded)` for the chunks of `box`, but for those that were never written. `room()` is where it
+  /// would like to have what is encoded next.
+  template <class Room, class Place>
+  void recode(SliceContext& context, hdf5::Dataset& source, const hdf5::Box& box, const Room& room,
+              const Place& place) {
     for_each_chunk(box, dataset_.chunk, [&](const Shape& start) {
       context.heartbeat();
       const hdf5::Box inside = part_inside(start, dataset_.chunk, dataset_.shape);
       if (!source.is_stored(inside)) return;
       if (!(inside.count == dataset_.chunk)) fill_chunk(chunk_, dataset_.fill);
       source.read(selection_, inside, chunk_.data(), strides_);
-      place(start, encoder_.encode(chunk_));
+      place(start, encoder_.encode(chunk_, room()));
     });
   }
 
@@ -91,7 +93,7 @@ void repack_tile(SliceContext& context, const RepackPlan& plan, MapTile& tile) {
     Recoder& recoder = recoder_for(plan);
     TileWriter writer(tile, count_chunks(tile.box, recoder.dataset().chunk));
     recoder.recode(
-        context, OpenFiles::here().dataset(plan.source), tile.box,
+        context, OpenFiles::here().dataset(plan.source), tile.box, [&] { return writer.room(); },
         [&](const Shape& start, const auto& encoded) { writer.add(start, encoded.bytes, encoded.filter_mask, 0); });
     RUNRIG_KILLPOINT("batch.repack.tile_done");
     // Relaxed: a number to show, nothing hangs on it.
@@ -153,7 +155,9 @@ std::uint64_t recode_here(SliceContext& context, const RepackFilePlan& plan, con
   options.cache_bytes = static_cast<std::size_t>(plan.small_bytes);
   hdf5::Dataset from = hdf5::Dataset::open(source, dataset.path, options);
   Recoder recoder(std::move(dataset));
-  recoder.recode(context, from, hdf5::Box::all(recoder.dataset().shape), [&](const Shape& start, const auto& encoded) {
+  const auto all = hdf5::Box::all(recoder.dataset().shape);
+  const auto anywhere = [] { return std::span<std::byte>(); };
+  recoder.recode(context, from, all, anywhere, [&](const Shape& start, const auto& encoded) {
     output.write_chunk(recoder.dataset().path, start, encoded.filter_mask, encoded.bytes);
   });
   return recoder.dataset().shape.elements() * recoder.dataset().item_bytes;

@@ -31,7 +31,13 @@ struct ChunkEncoder::State {
   std::size_t swapped_bytes;
   std::optional<detail::Deflater> deflater;
   std::vector<std::byte> scratch[2];
+  std::span<std::byte> room;  // the caller's, for what the last filter makes
 
+  /// Where filter `i` writes.
+  std::span<std::byte> output(std::size_t i, std::span<const std::byte> in, std::size_t bytes) {
+    if (i + 1 == filters.size() && room.size() >= bytes) return room.first(bytes);
+    return other_scratch(in, bytes);
+  }
   std::span<std::byte> other_scratch(std::span<const std::byte> in, std::size_t bytes) {
     std::vector<std::byte>& buffer = scratch[0].data() == in.data() ? scratch[1] : scratch[0];
     if (buffer.size() < bytes) buffer.resize(bytes);
@@ -39,10 +45,10 @@ struct ChunkEncoder::State {
   }
 
   /// Empty if it does not shrink.
-  std::span<const std::byte> compress(const FilterInfo& filter, std::span<const std::byte> in) {
+  std::span<const std::byte> compress(std::size_t i, std::span<const std::byte> in) {
     if (in.size() < 2) return {};
-    const std::span<std::byte> out = other_scratch(in, in.size() - 1);
-    return out.first(compress_into(filter, in, out));
+    const std::span<std::byte> out = output(i, in, in.size() - 1);
+    return out.first(compress_into(filters[i], in, out));
   }
 
   std::size_t compress_into(const FilterInfo& filter, std::span<const std::byte> in, std::span<std::byte> out) {
@@ -51,8 +57,8 @@ struct ChunkEncoder::State {
     return deflater->compress(in, out);
   }
 
-  std::span<const std::byte> with_checksum(std::span<const std::byte> in) {
-    const std::span<std::byte> out = other_scratch(in, in.size() + 4);
+  std::span<const std::byte> with_checksum(std::size_t i, std::span<const std::byte> in) {
+    const std::span<std::byte> out = output(i, in, in.size() + 4);
     std::ranges::copy(in, out.begin());
     const std::uint32_t sum = detail::fletcher32(in);
     for (std::size_t k = 0; k < 4; ++k) out[in.size() + k] = static_cast<std::byte>(sum >> (8 * k));
@@ -64,7 +70,7 @@ ChunkEncoder::ChunkEncoder(std::vector<FilterInfo> filters, std::size_t item_byt
   if (!is_native_pipeline(filters)) throw std::logic_error("ChunkEncoder does not know all of these filters");
   if (item_bytes == 0) throw std::logic_error("ChunkEncoder: items have bytes");
   auto deflater = make_deflater(filters);
-  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swapped_bytes, std::move(deflater), {}});
+  state_ = std::make_unique<State>(State{std::move(filters), item_bytes, swapped_bytes, std::move(deflater), {}, {}});
 }
 ChunkEncoder::ChunkEncoder(ChunkEncoder&&) noexcept = default;
 ChunkEncoder& ChunkEncoder::operator=(ChunkEncoder&&) noexcept = default;
@@ -72,8 +78,9 @@ ChunkEncoder::~ChunkEncoder() = default;
 
 std::size_t ChunkEncoder::bound(std::size_t chunk_bytes) const { return chunk_bytes + 4 * state_->filters.size(); }
 
-ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
+ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk, std::span<std::byte> room) {
   State& state = *state_;
+  state.room = room;
   Encoded result{chunk, 0};
   if (state.swapped_bytes > 1) {
     const std::span<std::byte> swapped = state.other_scratch(chunk, chunk.size());
@@ -83,22 +90,22 @@ ChunkEncoder::Encoded ChunkEncoder::encode(std::span<const std::byte> chunk) {
   for (std::size_t i = 0; i < state.filters.size(); ++i) {
     const FilterInfo& filter = state.filters[i];
     if (filter.id == H5Z_FILTER_FLETCHER32) {
-      result.bytes = state.with_checksum(result.bytes);
+      result.bytes = state.with_checksum(i, result.bytes);
     } else if (filter.id == H5Z_FILTER_SHUFFLE) {
       // The library skips the shuffle of single bytes, but sets no mask for it: it changes nothing.
       if (state.item_bytes == 1) continue;
-      const std::span<std::byte> shuffled = state.other_scratch(result.bytes, result.bytes.size());
+      const std::span<std::byte> shuffled = state.output(i, result.bytes, result.bytes.size());
       detail::shuffle(result.bytes, shuffled, state.item_bytes);
       result.bytes = shuffled;
     } else if (detail::is_block_codec(filter.id) && !detail::is_block_compressor(filter)) {
-      const std::span<std::byte> shuffled = state.other_scratch(result.bytes, result.bytes.size());
+      const std::span<std::byte> shuffled = state.output(i, result.bytes, result.bytes.size());
       // Of the same size, so it fits, if the filter's parameters can be.
       if (detail::block_encode(filter, state.item_bytes, result.bytes, shuffled) == shuffled.size()) {
         result.bytes = shuffled;
       } else {
         result.filter_mask |= 1U << i;
       }
-    } else if (const auto compressed = state.compress(filter, result.bytes); !compressed.empty()) {
+    } else if (const auto compressed = state.compress(i, result.bytes); !compressed.empty()) {
       result.bytes = compressed;
     } else {
       result.filter_mask |= 1U << i;

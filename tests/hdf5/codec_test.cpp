@@ -41,6 +41,32 @@ TEST_P(PipelineTest, DecodesWhatItEncodes) {
   }
 }
 
+TEST_P(PipelineTest, GivesTheSameIntoTheCallersRoomAndTouchesNothingBehindIt) {
+  const std::vector<FilterInfo> filters = parse_filters(GetParam());
+  for (const std::size_t item : {1, 4}) {
+    ChunkEncoder plain(filters, item);
+    ChunkEncoder encoder(filters, item);
+    for (const std::size_t items : {1, 17, 4099}) {
+      const std::vector<std::byte> chunk = sample(items * item, static_cast<unsigned>(items));
+      const auto expected = plain.encode(chunk);
+      const std::size_t bound = encoder.bound(chunk.size());
+      std::vector<std::byte> room(bound + 64, std::byte{0xA5});
+      const auto encoded = encoder.encode(chunk, std::span(room).first(bound));
+      EXPECT_EQ(encoded.filter_mask, expected.filter_mask);
+      EXPECT_TRUE(std::ranges::equal(encoded.bytes, expected.bytes)) << items << " items of " << item;
+      EXPECT_TRUE(std::all_of(room.begin() + static_cast<std::ptrdiff_t>(bound), room.end(),
+                              [](std::byte each) { return each == std::byte{0xA5}; }));
+      const bool last_applied = !filters.empty() && (encoded.filter_mask >> (filters.size() - 1) & 1U) == 0;
+      const bool skipped = !filters.empty() && filters.back().name == "shuffle" && item == 1;
+      EXPECT_EQ(encoded.bytes.data() == room.data(), last_applied && !skipped) << items << " items of " << item;
+      // A room that is too small is not used.
+      std::vector<std::byte> small(items * item / 2);
+      const auto elsewhere = encoder.encode(chunk, small);
+      EXPECT_TRUE(std::ranges::equal(elsewhere.bytes, expected.bytes));
+    }
+  }
+}
+
 TEST_P(PipelineTest, DamagedBytesAreAnErrorOrTheTruth) {
   const std::vector<FilterInfo> filters = parse_filters(GetParam());
   ChunkEncoder encoder(filters, 4);

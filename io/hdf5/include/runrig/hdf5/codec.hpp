@@ -59,11 +59,13 @@ class ChunkEncoder {
   ~ChunkEncoder();
 
   struct Encoded {
-    std::span<const std::byte> bytes;  ///< valid until the next encode() and while `chunk` and the encoder live
+    std::span<const std::byte> bytes;  ///< valid until the next encode() and while `chunk`, `room` and the encoder live
     std::uint32_t filter_mask = 0;     ///< bit i set: filter i was left out (a compressor that does not shrink)
   };
-  /// Encodes one full chunk of elements in the machine's order.
-  [[nodiscard]] Encoded encode(std::span<const std::byte> chunk);
+  /// Encodes one full chunk of elements in the machine's order. What the last filter makes goes to the beginning of
+  /// `room` if that has bound(chunk.size()) bytes; where that filter is left out, or there is none, the result lies
+  /// elsewhere nevertheless.
+  [[nodiscard]] Encoded encode(std::span<const std::byte> chunk, std::span<std::byte> room = {});
   /// The most bytes that a chunk of `chunk_bytes` can encode to.
   [[nodiscard]] std::size_t bound(std::size_t chunk_bytes) const;
 
