@@ -112,21 +112,39 @@ std::uint64_t add_chunk(const T* numbers, std::size_t elements, double centre, S
   return count_nan(numbers, elements);
 }
 
+/// Extremes by vectors of the elements' own type, of which no conversion is needed.
 template <class T>
-void bound_rows(const T* numbers, std::size_t elements, DoubleVector& min, DoubleVector& max) {
-  DoubleVector low[2] = {min, min};
-  DoubleVector high[2] = {max, max};
-  for (std::size_t row = 0; row < elements; row += statistics_lanes) {
+struct Bounds {
+  using Vector = VectorOf<T>;
+  Vector min = Vector{} + static_cast<T>(__builtin_inf());
+  Vector max = -min;
+
+  void add_rows(const T* numbers, std::size_t elements) {
+    Vector low[2] = {min, min};
+    Vector high[2] = {max, max};
+    for (std::size_t row = 0; row < elements; row += statistics_lanes) {
 #pragma GCC unroll 8
-    for (std::size_t i = 0; i < vectors; ++i) {
-      const DoubleVector x = load(numbers + row + i * width);
-      low[i % 2] = lesser(x, low[i % 2]);
-      high[i % 2] = greater(x, high[i % 2]);
+      for (std::size_t i = 0; i < statistics_lanes / width_of<T>; ++i) {
+        const Vector x = load_vector(numbers + row + i * width_of<T>);
+        low[i % 2] = lesser(x, low[i % 2]);
+        high[i % 2] = greater(x, high[i % 2]);
+      }
     }
+    min = lesser(low[0], low[1]);
+    max = greater(high[0], high[1]);
   }
-  min = lesser(low[0], low[1]);
-  max = greater(high[0], high[1]);
-}
+  /// Which of two equal zeros is found depends on the order; the positive one is shown.
+  void store(FloatSummary& to) const {
+    T least = min[0];
+    T most = max[0];
+    for (std::size_t i = 1; i < width_of<T>; ++i) {
+      least = min[i] < least ? min[i] : least;
+      most = max[i] > most ? max[i] : most;
+    }
+    to.min = static_cast<double>(least) + 0.0;
+    to.max = static_cast<double>(most) + 0.0;
+  }
+};
 
 constexpr std::size_t lower(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
@@ -176,24 +194,15 @@ FloatSummary summary(const T* numbers, std::size_t elements, const double* given
   FloatSummary result;
   result.centre = given_centre != nullptr ? *given_centre : choose_centre(numbers, elements);
   Sums sums;
-  DoubleVector min = DoubleVector{} + __builtin_inf();
-  DoubleVector max = -min;
+  Bounds<std::conditional_t<std::is_same_v<T, double>, double, float>> bounds;  // float16 comes as float32
   for_each_chunk(numbers, elements, [&](const auto* chunk, std::size_t count) {
     result.nan += add_chunk(chunk, count, result.centre, sums);
-    bound_rows(chunk, count, min, max);
+    bounds.add_rows(chunk, count);
   });
   result.nan -= (statistics_lanes - elements % statistics_lanes) % statistics_lanes;  // those that filled the last row
   result.sum = total(sums.of);
   result.squares = total(sums.squares);
-  // Which of two equal zeros is found depends on the order; the positive one is shown.
-  result.min = min[0];
-  result.max = max[0];
-  for (std::size_t i = 1; i < width; ++i) {
-    result.min = min[i] < result.min ? min[i] : result.min;
-    result.max = max[i] > result.max ? max[i] : result.max;
-  }
-  result.min += 0.0;
-  result.max += 0.0;
+  bounds.store(result);
   return result;
 }
 
