@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <complex>
 #include <cstring>
 #include <memory>
 
@@ -11,6 +12,7 @@
 #include "dry_run_text.hpp"
 #include "run.hpp"
 #include "runrig/batch/reduce.hpp"
+#include "runrig/shm/complex.hpp"
 #include "text.hpp"
 
 namespace runrig::cli {
@@ -58,10 +60,14 @@ class Elements {
 
   /// Shortest text that reads back as the same: of a float32 that of a float32.
   [[nodiscard]] std::string text(std::size_t i, bool json) const {
-    return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) -> std::string {
+    return visit_any_dtype(dtype_, [&]<class T>(std::type_identity<T>) -> std::string {
       T value;
       std::memcpy(&value, bytes_.data() + i * sizeof value, sizeof value);
-      if constexpr (std::is_same_v<T, bool>) {
+      if constexpr (std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>) {
+        const std::string re = real(value.real(), json);
+        const std::string im = real(value.imag(), json);
+        return json ? "[" + re + "," + im + "]" : complex_text(re, im);
+      } else if constexpr (std::is_same_v<T, bool>) {
         return json ? (value ? "true" : "false") : (value ? "True" : "False");
       } else if constexpr (std::is_same_v<T, half>) {
         return real(static_cast<float>(value), json);

@@ -16,8 +16,6 @@
 namespace runrig::cli {
 namespace {
 
-std::string json_optional(const std::optional<Number>& value) { return value ? json_number(*value) : "null"; }
-
 struct StatsOptions {
   CommonOptions common;
   std::vector<std::string> datasets;
@@ -38,22 +36,45 @@ std::string json_histogram(const batch::DatasetStatistics& each) {
   return text + fmt::format("],\"counts\":[{}]}}", fmt::join(each.counts, ","));
 }
 
+/// What of the statistics is of the elements' type, as texts; of complex numbers both parts, joined by `join`. `number`
+/// makes a text of a Number or a double.
+struct ElementTexts {
+  std::string min;
+  std::string max;
+  std::string mean;
+  std::string sum;
+
+  template <class Text, class Join>
+  ElementTexts(const Statistics& of, std::string_view none, Text number, Join join) {
+    const auto text = [&](auto value) {
+      return is_complex(of.dtype) ? join(number(value(Part::real)), number(value(Part::imaginary)))
+                                  : number(value(Part::real));
+    };
+    const bool any = of.valid() > 0;
+    min = any ? text([&](Part part) { return *of.min(part); }) : std::string(none);
+    max = any ? text([&](Part part) { return *of.max(part); }) : std::string(none);
+    mean = any ? text([&](Part part) { return of.mean(part); }) : std::string(none);
+    const bool whole = !is_floating(of.dtype) && !is_complex(of.dtype);
+    sum = whole ? of.sum_text() : text([&](Part part) { return of.sum(part); });
+  }
+};
+
 std::string json_result(const batch::DatasetStatistics& each) {
   const Statistics& s = each.statistics;
-  const std::string sum = is_floating(s.dtype) ? json_number(s.sum()) : s.sum_text();
+  const ElementTexts texts(
+      s, "null", [](const auto& value) { return json_number(value); },
+      [](const std::string& re, const std::string& im) { return "[" + re + "," + im + "]"; });
   return fmt::format(
       R"({{"file":{},"dataset":{},"shape":{},"dtype":{},"count":{},"nan":{},"min":{},"max":{},"mean":{},"std":{},"sum":{}{}}})",
       json_string(each.file), json_string(each.dataset), json_shape(each.shape), json_string(each.dtype), s.count,
-      s.nan, json_optional(s.min()), json_optional(s.max()), json_number(s.mean()), json_number(s.stddev()), sum,
-      json_histogram(each));
+      s.nan, texts.min, texts.max, texts.mean, json_number(s.stddev()), texts.sum, json_histogram(each));
 }
 
 // A NaN has a sign, which says nothing.
 std::string short_number(double value) { return std::isnan(value) ? "nan" : fmt::format("{:.7g}", value); }
-std::string short_number(const std::optional<Number>& value) {
-  if (!value) return "-";
-  if (const auto* real = std::get_if<double>(&*value)) return short_number(*real);
-  return number_text(*value);
+std::string short_number(const Number& value) {
+  if (const auto* real = std::get_if<double>(&value)) return short_number(*real);
+  return number_text(value);
 }
 
 void print_results(const std::vector<batch::DatasetStatistics>& results, bool one_file) {
@@ -62,11 +83,11 @@ void print_results(const std::vector<batch::DatasetStatistics>& results, bool on
       {"file", "dataset", "shape", "dtype", "count", "nan", "min", "max", "mean", "std", "sum"}};
   for (const auto& each : results) {
     const Statistics& s = each.statistics;
-    const bool any = s.valid() > 0;
+    const ElementTexts texts(
+        s, "-", [](const auto& value) { return short_number(value); }, complex_text);
     rows.push_back({printable(each.file), printable(each.dataset), to_string(each.shape), each.dtype,
-                    std::to_string(s.count), std::to_string(s.nan), short_number(s.min()), short_number(s.max()),
-                    any ? short_number(s.mean()) : "-", any ? short_number(s.stddev()) : "-",
-                    is_floating(s.dtype) ? short_number(s.sum()) : s.sum_text()});
+                    std::to_string(s.count), std::to_string(s.nan), texts.min, texts.max, texts.mean,
+                    s.valid() > 0 ? short_number(s.stddev()) : "-", texts.sum});
   }
   if (one_file) {
     for (auto& row : rows) row.erase(row.begin());

@@ -39,6 +39,10 @@ std::string json_number(const Number& value) {
   return number_text(value);
 }
 
+std::string complex_text(const std::string& real, const std::string& imaginary) {
+  return real + (imaginary.starts_with('-') ? "" : "+") + imaginary + "j";
+}
+
 std::string json_shape(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ",")); }
 
 std::string json_failures(const std::vector<batch::Failure>& failures) {

@@ -18,6 +18,8 @@ namespace runrig::cli {
 /// readers take for infinity.
 [[nodiscard]] std::string json_number(double value);
 [[nodiscard]] std::string json_number(const Number& value);
+/// "1+2j" of the texts of its parts.
+[[nodiscard]] std::string complex_text(const std::string& real, const std::string& imaginary);
 /// A JSON array of integers.
 [[nodiscard]] std::string json_shape(const Shape& shape);
 [[nodiscard]] std::string json_failures(const std::vector<batch::Failure>& failures);

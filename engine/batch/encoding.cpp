@@ -270,7 +270,7 @@ Statistics decode_statistics(const Object& object) {
   if (bytes.size() != sizeof statistics) refuse("statistics of the wrong size");
   // The dtype is the one field whose value must be looked at before it is copied into an enum.
   static_assert(offsetof(Statistics, dtype) == 0 && sizeof(DType) == 1);
-  if (std::to_integer<std::size_t>(bytes[0]) >= real_dtype_count) refuse("statistics of an unknown dtype");
+  if (std::to_integer<std::size_t>(bytes[0]) >= dtype_count) refuse("statistics of an unknown dtype");
   std::memcpy(&statistics, bytes.data(), sizeof statistics);
   return statistics;
 }

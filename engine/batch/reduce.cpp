@@ -162,6 +162,7 @@ ReduceReport reduce(Session& session, const ReduceRequest& request) {
   auto* const argument = memory.add<ReduceArgument>(1);
   *argument = argument_of(request, state);
   argument->targets = add_targets(memory, request.datasets);
+  argument->targets.real_only = request.operation.kind != ReduceOperation::Kind::reduction;
   FileLedger ledger(state, request.files, report.failures);
   ledger.run([&] {
     if (plan) {

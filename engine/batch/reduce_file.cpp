@@ -47,7 +47,7 @@ class Examination {
     const bool constant = elements_ > 0 && dataset_.all_fill();
     if (argument_.is_histogram()) {
       histogram(constant);
-    } else if (argument_.is_told_by_statistics(axes_)) {
+    } else if (argument_.is_told_by_statistics(axes_, info_.type.dtype)) {
       tell(constant);
     } else if (constant) {
       reduce_constant();
@@ -182,8 +182,8 @@ void ReduceArgument::check(const ReductionAxes& result, const Reducer& reducer, 
   }
 }
 
-bool ReduceArgument::is_told_by_statistics(const ReductionAxes& result) const {
-  if (operation.kind != ReduceOperation::Kind::reduction) return false;
+bool ReduceArgument::is_told_by_statistics(const ReductionAxes& result, DType elements) const {
+  if (operation.kind != ReduceOperation::Kind::reduction || is_complex(elements)) return false;
   for (std::size_t axis = 0; axis < result.shape.rank(); ++axis) {
     if (!result.reduced[axis]) return false;
   }
@@ -222,7 +222,11 @@ void reduce_file(SliceContext& context, const FileTask& task, const std::byte* b
   options.max_chunk_bytes = argument.memory_bytes;
   examine_targets(context, task, argument.targets, [&](const Target& target) {
     hdf5::Dataset& dataset = OpenFiles::here().dataset(task.path, target.path, options);
-    dataset.check_real();
+    if (argument.operation.kind == ReduceOperation::Kind::reduction) {
+      dataset.check_readable();
+    } else {
+      dataset.check_real();
+    }
     hdf5::Selection selection;
     if (dataset.info().null_space) {
       selection.shape = Shape{0};

@@ -37,7 +37,7 @@ struct ReduceArgument {
   /// Throws FormatError for results that cannot be: too large, or of nothing.
   void check(const ReductionAxes& axes, const Reducer& reducer, const std::string& name) const;
   /// Whether it is among what statistics tell, if of all elements; then its bits are theirs.
-  [[nodiscard]] bool is_told_by_statistics(const ReductionAxes& axes) const;
+  [[nodiscard]] bool is_told_by_statistics(const ReductionAxes& axes, DType elements) const;
 };
 static_assert(std::is_trivially_copyable_v<ReduceArgument>);
 

@@ -128,7 +128,7 @@ void TargetResult::make() {
     make_histogram();
   } else if (argument_.is_quantile()) {
     quantiles_large(state_, large_, axes_, argument_.operation.quantile, argument_.nan, result_.values.data());
-  } else if (argument_.is_told_by_statistics(axes_)) {
+  } else if (argument_.is_told_by_statistics(axes_, large_.info.type.dtype)) {
     result_.values = result_of(summarize(state_, large_), reducer_);
   } else {
     reduce_large(state_, large_, axes_, reducer_, result_.values.data());

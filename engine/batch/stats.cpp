@@ -32,7 +32,7 @@ Object examine(SliceContext& context, const FileTask& task, const Argument& argu
   options.max_chunk_bytes = argument.max_chunk_bytes;
   hdf5::Dataset& dataset = OpenFiles::here().dataset(task.path, target.path, options);
   const hdf5::DatasetInfo& info = dataset.info();
-  dataset.check_real();
+  dataset.check_readable();
   Object record = Object::dict({{"dtype", encode_text(info.type.numpy)}});
   if (info.null_space) {
     record.insert_or_assign("shape", encode(Shape{0}));

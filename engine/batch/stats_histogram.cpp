@@ -32,6 +32,8 @@ std::vector<T> numbers_of(const Object& object, std::size_t count) {
 }  // namespace
 
 std::string HistogramPlan::objection(const Statistics& statistics) const {
+  if (is_complex(statistics.dtype))
+    return "complex numbers are in no bins: make real ones of them first (abs, real, imag)";
   if (statistics.valid() == 0) return statistics.count == 0 ? "there are no elements" : "all elements are NaN";
   if (has_range) return "";
   const bool finite = std::isfinite(real(*statistics.min())) && std::isfinite(real(*statistics.max()));

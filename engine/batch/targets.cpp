@@ -36,8 +36,9 @@ Object sparse_chunk_list(const hdf5::Dataset& dataset) {
   return Object::tuple(std::move(starts));
 }
 
-// The paths of the file's datasets of real numbers; what could not be read is reported as a failure of its own.
-std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask& task, hdf5::File& file) {
+// The paths of the file's datasets of numbers; what could not be read is reported as a failure of its own.
+std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask& task, hdf5::File& file,
+                                          bool real_only) {
   std::vector<std::string> paths;
   hdf5::WalkOptions options;
   options.attributes = false;
@@ -48,8 +49,9 @@ std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask&
         task.journal.act("reading what follows " + object.path);
         if (!object.error.empty())
           damaged.push_back(Object::tuple({encode_text(object.path), encode_text(object.error)}));
-        const bool real = object.dataset && object.dataset->type.numeric && !is_complex(object.dataset->type.dtype);
-        if (real) paths.push_back(object.path);
+        const bool wanted =
+            object.dataset && object.dataset->type.numeric && !(real_only && is_complex(object.dataset->type.dtype));
+        if (wanted) paths.push_back(object.path);
       },
       options);
   if (task.journal.next() == 0) {
@@ -91,7 +93,7 @@ Targets add_targets(ArenaWriter& memory, const std::vector<hdf5::DatasetRef>& da
     targets[i].path = memory.add(datasets[i].path);
     if (datasets[i].selection) targets[i].selection = memory.add(datasets[i].selection->text);
   }
-  return {targets, static_cast<std::uint32_t>(datasets.size())};
+  return {targets, static_cast<std::uint32_t>(datasets.size()), false};
 }
 
 // Item 0 of a task is the file's structure, item i its target i - 1.
@@ -102,7 +104,7 @@ void examine_targets(SliceContext& context, const FileTask& task, const Targets&
   std::vector<std::string> found;
   if (targets.count == 0) {
     task.journal.act("reading the structure");
-    found = numeric_datasets(context, task, file);
+    found = numeric_datasets(context, task, file, targets.real_only);
   }
   if (task.journal.next() == 0) task.journal.set_next(1);
   const std::size_t count = targets.count == 0 ? found.size() : targets.count;

@@ -21,10 +21,11 @@ struct Target {
 
   [[nodiscard]] hdf5::Selection resolve(const hdf5::Dataset& dataset) const;
 };
-/// In the arena. None: all numeric datasets.
+/// In the arena. None: all numeric datasets; not the complex ones if the numbers must lie on a line.
 struct Targets {
   const Target* named = nullptr;
   std::uint32_t count = 0;
+  bool real_only = false;
 };
 [[nodiscard]] std::size_t target_bytes(const std::vector<hdf5::DatasetRef>& datasets);
 [[nodiscard]] Targets add_targets(ArenaWriter& memory, const std::vector<hdf5::DatasetRef>& datasets);

@@ -100,6 +100,8 @@ std::uint32_t add_real_reductions(Grown& to, const ReductionNode& reduction, DTy
     case Reduction::all:
       return reduced(reduction.operation, NanPolicy::propagate,
                      applied(Operation::logical_not, applied(Operation::logical_not, argument)), DType::boolean);
+    case Reduction::prod:  // whose parts depend on one another
+      return to.add(reduction, elements, column);
     default:
       break;
   }

@@ -3,7 +3,7 @@ set(engine_kernel_sources kernel/array_statistics.cpp kernel/complex_functions.c
   kernel/expression_literal.cpp kernel/expression_operations.cpp kernel/expression_parser.cpp kernel/expression_text.cpp kernel/expression_types.cpp
   kernel/histogram.cpp kernel/level.cpp kernel/loops_baseline.cpp kernel/parallel.cpp kernel/parallel_arena.cpp
   kernel/parallel_threads.cpp kernel/program.cpp kernel/program_builder.cpp kernel/program_fusion.cpp kernel/quantile.cpp kernel/reduction.cpp
-  kernel/reduction_axes.cpp kernel/reduction_baseline.cpp kernel/reduction_sequences.cpp kernel/statistics.cpp
+  kernel/reduction_axes.cpp kernel/reduction_baseline.cpp kernel/reduction_complex.cpp kernel/reduction_sequences.cpp kernel/statistics.cpp
   kernel/statistics_baseline.cpp)
 set(engine_kernel_headers include/runrig/engine/evaluate.hpp include/runrig/engine/expression.hpp
   include/runrig/engine/parallel.hpp include/runrig/engine/parallel_detail.hpp include/runrig/engine/quantile.hpp include/runrig/engine/reduction.hpp
@@ -20,7 +20,7 @@ endif()
 set(kernel_loop_options -O3 -fno-math-errno -fno-trapping-math
   "$<$<CXX_COMPILER_ID:GNU>:--param=vect-max-peeling-for-alignment=0;-funroll-loops;--param=max-unroll-times=4>")
 set_source_files_properties(kernel/histogram.cpp kernel/loops_baseline.cpp kernel/reduction_baseline.cpp
-  kernel/statistics.cpp kernel/statistics_baseline.cpp PROPERTIES COMPILE_OPTIONS "${kernel_loop_options}")
+  kernel/reduction_complex.cpp kernel/statistics.cpp kernel/statistics_baseline.cpp PROPERTIES COMPILE_OPTIONS "${kernel_loop_options}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
   # The same loops for wider vectors; which of them run is decided by the machine at run time.
   set(level_v2_options -msse4.2)

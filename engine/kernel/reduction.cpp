@@ -8,19 +8,33 @@
 #include <stdexcept>
 #include <utility>
 
+#include "reduction_complex.hpp"
 #include "reduction_loops.hpp"
+#include "reduction_states.hpp"
 
 namespace runrig {
 namespace {
 
+using detail::add_pairs;
+using detail::add_planes;
+using detail::divide;
+using detail::get;
+using detail::get_pair;
+using detail::mean_square;
+using detail::Pair;
+using detail::put;
+using detail::put_all;
 using detail::ReductionRun;
 using detail::ReductionStep;
+using detail::settle;
+using detail::square;
+using detail::write_whole;
 
 constexpr std::array<std::string_view, reduction_count> names{"sum", "prod",   "mean",   "var",   "std", "min",
                                                               "max", "argmin", "argmax", "count", "any", "all"};
 
 ReductionStep step_of(Reduction operation, DType elements, bool skip) {
-  const bool real = is_floating(elements);
+  const bool real = is_floating(elements) || is_complex(elements);
   const auto choose = [skip](ReductionStep plain, ReductionStep skipping) { return skip ? skipping : plain; };
   switch (operation) {
     case Reduction::sum:
@@ -50,61 +64,6 @@ ReductionStep step_of(Reduction operation, DType elements, bool skip) {
       break;
   }
   return ReductionStep::all;
-}
-
-template <class T>
-T get(ReductionStates states, std::size_t plane, std::size_t i) noexcept {
-  T value;
-  std::memcpy(&value, states.memory + (plane * states.pitch + i) * 8, 8);
-  return value;
-}
-template <class T>
-void put(ReductionStates states, std::size_t plane, std::size_t i, T value) noexcept {
-  static_assert(sizeof(T) == 8);
-  std::memcpy(states.memory + (plane * states.pitch + i) * 8, &value, 8);
-}
-template <class T>
-void put_all(ReductionStates states, std::size_t plane, std::size_t n, T value) noexcept {
-  for (std::size_t i = 0; i < n; ++i) put(states, plane, i, value);
-}
-
-/// A sum: the nearest double, and what it lacks.
-struct Pair {
-  double high = 0;
-  double low = 0;
-};
-Pair get_pair(ReductionStates states, std::size_t plane, std::size_t i) noexcept {
-  return {get<double>(states, plane, i), get<double>(states, plane + 1, i)};
-}
-/// Knuth's exact addition, with the small parts on top.
-Pair add(Pair a, Pair b) noexcept {
-  const double high = a.high + b.high;
-  const double part = high - a.high;
-  return {high, (a.high - (high - part)) + (b.high - part) + (a.low + b.low)};
-}
-/// So that `high` alone is the nearest double. What is infinite or NaN has no rest.
-Pair settle(Pair sum) noexcept {
-  if (!std::isfinite(sum.high)) return {sum.high, 0};
-  const double high = sum.high + sum.low;
-  return {high, sum.low - (high - sum.high)};
-}
-Pair divide(Pair sum, double count) noexcept {
-  const double high = sum.high / count;
-  if (!std::isfinite(high)) return {high, 0};
-  return {high, (std::fma(-high, count, sum.high) + sum.low) / count};
-}
-Pair square(Pair a) noexcept {
-  const double high = a.high * a.high;
-  return {high, std::fma(a.high, a.high, -high) + 2 * a.high * a.low};
-}
-void add_pairs(ReductionStates states, ReductionStates next, std::size_t plane, std::size_t i) noexcept {
-  const Pair sum = add(get_pair(states, plane, i), get_pair(next, plane, i));
-  put(states, plane, i, sum.high);
-  put(states, plane + 1, i, sum.low);
-}
-template <class T>
-void add_planes(ReductionStates states, ReductionStates next, std::size_t plane, std::size_t i) noexcept {
-  put(states, plane, i, get<T>(states, plane, i) + get<T>(next, plane, i));
 }
 
 /// Calls `visit` with the type in which elements are compared.
@@ -147,21 +106,10 @@ half half_of(double value) noexcept {
   return half(near);
 }
 
-void write_whole(DType dtype, std::uint64_t value, std::byte* out) noexcept {
-  std::memcpy(out, &value, item_bytes(dtype));  // the low bytes
-}
-static_assert(std::endian::native == std::endian::little);
-
 /// The mean square of the deviations from the mean, of `count` elements.
 double variance(ReductionStates states, std::size_t i, double count) noexcept {
   const Pair sum = settle(get_pair(states, 1, i));
-  const Pair squares = settle(get_pair(states, 3, i));
-  if (count == 0 || !std::isfinite(sum.high)) return std::numeric_limits<double>::quiet_NaN();
-  if (!std::isfinite(squares.high)) return squares.high;
-  // Around the origin, less what the mean's distance from it adds.
-  const Pair beside = divide(square(sum), count);
-  const Pair deviations = settle(add(squares, {-beside.high, -beside.low}));
-  return deviations.high > 0 ? deviations.high / count : deviations.high == deviations.high ? 0 : deviations.high;
+  return mean_square(settle(get_pair(states, 3, i)), square(sum), sum.high, count);
 }
 
 }  // namespace
@@ -193,12 +141,13 @@ DType reduction_dtype(Reduction operation, DType elements) noexcept {
   switch (operation) {
     case Reduction::sum:
     case Reduction::prod:
-      if (is_floating(elements)) return elements;
+      if (is_floating(elements) || is_complex(elements)) return elements;
       return is_signed(elements) || elements == DType::boolean ? DType::int64 : DType::uint64;
     case Reduction::mean:
+      return is_floating(elements) || is_complex(elements) ? elements : DType::float64;
     case Reduction::var:
     case Reduction::stddev:
-      return is_floating(elements) ? elements : DType::float64;
+      return is_floating(part_dtype(elements)) ? part_dtype(elements) : DType::float64;
     case Reduction::min:
     case Reduction::max:
       return elements;
@@ -214,15 +163,22 @@ DType reduction_dtype(Reduction operation, DType elements) noexcept {
 }
 
 Reducer::Reducer(Reduction operation, DType elements, NanPolicy nan)
-    : operation_(operation), elements_(elements), skip_(nan == NanPolicy::skip && is_floating(elements)) {
-  if (is_complex(elements)) throw std::logic_error("Reducer: complex elements; reduce their parts");
+    : operation_(operation),
+      elements_(elements),
+      skip_(nan == NanPolicy::skip && (is_floating(elements) || is_complex(elements))) {
   const auto step = static_cast<std::size_t>(step_of(operation, elements, skip_));
+  if (is_complex(elements)) {
+    planes_ = detail::complex_reduction_planes[step];
+    loop_ = detail::complex_reduction_loops(elements)[step];
+    return;
+  }
   planes_ = detail::reduction_planes[step];
   loop_ = detail::best_reduction_loops().loops[static_cast<std::size_t>(elements)][step];
 }
 
 void Reducer::begin(ReductionStates states, std::size_t n, const std::byte* first, std::size_t stride) const noexcept {
   for (std::size_t plane = 0; plane < planes_; ++plane) put_all(states, plane, n, std::uint64_t{0});
+  if (is_complex(elements_)) return begin_complex(states, n, first, stride);
   switch (operation_) {
     case Reduction::prod:
       if (is_floating(elements_)) {
@@ -268,7 +224,10 @@ void Reducer::begin(ReductionStates states, std::size_t n, const std::byte* firs
 void Reducer::begin_like(ReductionStates states, std::size_t n, ReductionStates of, std::size_t stride) const noexcept {
   begin(states, n, nullptr, 0);
   if (operation_ != Reduction::var && operation_ != Reduction::stddev) return;
-  for (std::size_t i = 0; i < n; ++i) put(states, 0, i, get<double>(of, 0, i * stride));
+  const std::size_t origins = is_complex(elements_) ? 2 : 1;
+  for (std::size_t plane = 0; plane < origins; ++plane) {
+    for (std::size_t i = 0; i < n; ++i) put(states, plane, i, get<double>(of, plane, i * stride));
+  }
 }
 
 void Reducer::run(ReductionStates states, std::size_t n, const std::byte* data, std::uint64_t rows, std::size_t pitch,
@@ -318,7 +277,7 @@ void Reducer::add_constant(ReductionStates states, std::size_t n, const std::byt
 void Reducer::add_constants(ReductionStates states, std::size_t n, const std::byte* element, std::uint64_t rows,
                             std::uint64_t k, std::uint64_t k_row, std::uint64_t k_column) const noexcept {
   constexpr std::size_t width = 256;
-  std::array<std::byte, width * 8> row;
+  std::array<std::byte, width * 16> row;
   const std::size_t item = item_bytes(elements_);
   for (std::size_t i = 0; i < std::min(n, width); ++i) std::memcpy(row.data() + i * item, element, item);
   for (std::size_t first = 0; first < n; first += width) {
@@ -331,11 +290,12 @@ void Reducer::add_constants(ReductionStates states, std::size_t n, const std::by
 
 bool Reducer::add_at_once(ReductionStates states, std::size_t n, const std::byte* element, std::uint64_t rows,
                           std::uint64_t k, std::uint64_t k_row, std::uint64_t k_column) const noexcept {
-  const double value = as_double(elements_, element);
   const auto once = [&] {
     run(states, n, element, 1, 0, k, k_row, k_column);
     return true;
   };
+  if (is_complex(elements_)) return complex_is_once(states, n, element, rows) && once();
+  const double value = as_double(elements_, element);
   switch (operation_) {
     case Reduction::min:
     case Reduction::max:
@@ -382,6 +342,7 @@ void Reducer::fold(ReductionStates lanes) const noexcept {
 }
 
 void Reducer::join(ReductionStates states, ReductionStates next, std::size_t n) const noexcept {
+  if (is_complex(elements_)) return join_complex(states, next, n);
   const bool real = is_floating(elements_);
   for (std::size_t i = 0; i < n; ++i) {
     switch (operation_) {
@@ -452,6 +413,7 @@ void Reducer::join_places(ReductionStates states, ReductionStates next, std::siz
 }
 
 bool Reducer::finish(ReductionStates states, std::size_t n, std::uint64_t length, std::byte* out) const noexcept {
+  if (is_complex(elements_)) return finish_complex(states, n, length, out);
   const DType dtype = result();
   const std::size_t item = item_bytes(dtype);
   bool all_found = true;

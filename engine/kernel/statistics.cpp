@@ -5,10 +5,13 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <complex>
+#include <functional>
 #include <limits>
 #include <stdexcept>
 
 #include "expression_literal.hpp"
+#include "runrig/shm/complex.hpp"
 #include "statistics_loops.hpp"
 
 namespace runrig {
@@ -31,12 +34,15 @@ struct FloatSum {
   double high = 0;
   double low = 0;
 };
-FloatSum float_sum(const Statistics& of) noexcept {
-  return {std::bit_cast<double>(of.sum_high), std::bit_cast<double>(of.sum_low)};
+FloatSum float_sum(const Statistics& of, Part part) noexcept {
+  const bool real = part == Part::real;
+  return {std::bit_cast<double>(real ? of.sum_high : of.imaginary_sum_high),
+          std::bit_cast<double>(real ? of.sum_low : of.imaginary_sum_low)};
 }
-void set_float_sum(Statistics& of, FloatSum sum) noexcept {
-  of.sum_high = std::bit_cast<std::uint64_t>(sum.high);
-  of.sum_low = std::bit_cast<std::uint64_t>(std::isfinite(sum.high) ? sum.low : 0);
+void set_float_sum(Statistics& of, Part part, FloatSum sum) noexcept {
+  const bool real = part == Part::real;
+  (real ? of.sum_high : of.imaginary_sum_high) = std::bit_cast<std::uint64_t>(sum.high);
+  (real ? of.sum_low : of.imaginary_sum_low) = std::bit_cast<std::uint64_t>(std::isfinite(sum.high) ? sum.low : 0);
 }
 /// Knuth's exact addition of two doubles, and then of the small parts.
 FloatSum add(FloatSum a, FloatSum b) noexcept {
@@ -48,9 +54,9 @@ FloatSum add(FloatSum a, FloatSum b) noexcept {
   return {sum, low - (sum - high)};
 }
 /// The mean in two parts like a sum.
-FloatSum float_mean(const Statistics& of) noexcept {
+FloatSum float_mean(const Statistics& of, Part part) noexcept {
   const auto count = static_cast<double>(of.valid());
-  const FloatSum sum = float_sum(of);
+  const FloatSum sum = float_sum(of, part);
   const double high = sum.high / count;
   return {high, (std::fma(-high, count, sum.high) + sum.low) / count};
 }
@@ -71,23 +77,41 @@ double fraction(const WholeMean& mean, std::uint64_t count) noexcept {
   return static_cast<double>(mean.rest) / static_cast<double>(count);
 }
 
+bool is_made_of_floats(DType dtype) noexcept { return is_floating(dtype) || is_complex(dtype); }
+
 Number number_of(DType dtype, std::uint64_t bits) noexcept {
-  if (is_floating(dtype)) return std::bit_cast<double>(bits);
+  if (is_made_of_floats(dtype)) return std::bit_cast<double>(bits);
   if (is_signed(dtype)) return std::bit_cast<std::int64_t>(bits);
   return bits;
 }
 
 /// b's mean minus a's. Of integers through their exact sums: means of large numbers that differ by little are equal
 /// as doubles.
-double mean_difference(const Statistics& a, const Statistics& b) noexcept {
-  if (is_floating(a.dtype)) {
-    const FloatSum mean_a = float_mean(a);
-    const FloatSum mean_b = float_mean(b);
+double mean_difference(const Statistics& a, const Statistics& b, Part part) noexcept {
+  if (is_made_of_floats(a.dtype)) {
+    const FloatSum mean_a = float_mean(a, part);
+    const FloatSum mean_b = float_mean(b, part);
     return (mean_b.high - mean_a.high) + (mean_b.low - mean_a.low);
   }
   const WholeMean mean_a = whole_mean(a);
   const WholeMean mean_b = whole_mean(b);
   return static_cast<double>(mean_b.whole - mean_a.whole) + (fraction(mean_b, b.valid()) - fraction(mean_a, a.valid()));
+}
+
+/// What is the least of complex numbers, and what the greatest.
+void merge_complex_bounds(Statistics& to, const Statistics& next) noexcept {
+  using Parts = std::pair<double, double>;
+  const auto parts = [](std::uint64_t real, std::uint64_t imaginary) {
+    return Parts(std::bit_cast<double>(real), std::bit_cast<double>(imaginary));
+  };
+  if (parts(next.min_bits, next.imaginary_min_bits) < parts(to.min_bits, to.imaginary_min_bits)) {
+    to.min_bits = next.min_bits;
+    to.imaginary_min_bits = next.imaginary_min_bits;
+  }
+  if (parts(next.max_bits, next.imaginary_max_bits) > parts(to.max_bits, to.imaginary_max_bits)) {
+    to.max_bits = next.max_bits;
+    to.imaginary_max_bits = next.imaginary_max_bits;
+  }
 }
 
 /// Chan, Golub and LeVeque's way to join sums of squared deviations.
@@ -96,16 +120,26 @@ Statistics merge(const Statistics& a, const Statistics& b) {
   result.count = a.count + b.count;
   result.nan = a.nan + b.nan;
   if (a.valid() == 0 || b.valid() == 0) return result;
-  const Number b_min = number_of(b.dtype, b.min_bits);
-  const Number b_max = number_of(b.dtype, b.max_bits);
-  if (b_min < number_of(a.dtype, a.min_bits)) result.min_bits = b.min_bits;
-  if (b_max > number_of(a.dtype, a.max_bits)) result.max_bits = b.max_bits;
+  if (is_complex(a.dtype)) {
+    merge_complex_bounds(result, b);
+  } else {
+    const Number b_min = number_of(b.dtype, b.min_bits);
+    const Number b_max = number_of(b.dtype, b.max_bits);
+    if (b_min < number_of(a.dtype, a.min_bits)) result.min_bits = b.min_bits;
+    if (b_max > number_of(a.dtype, a.max_bits)) result.max_bits = b.max_bits;
+  }
   const double count_a = static_cast<double>(a.valid());
   const double count_b = static_cast<double>(b.valid());
-  const double difference = mean_difference(a, b);
-  result.squares = a.squares + b.squares + difference * difference * (count_a * (count_b / (count_a + count_b)));
-  if (is_floating(a.dtype)) {
-    set_float_sum(result, add(float_sum(a), float_sum(b)));
+  const double difference = mean_difference(a, b, Part::real);
+  double distance = difference * difference;
+  if (is_complex(a.dtype)) {
+    const double imaginary = mean_difference(a, b, Part::imaginary);
+    distance += imaginary * imaginary;
+    set_float_sum(result, Part::imaginary, add(float_sum(a, Part::imaginary), float_sum(b, Part::imaginary)));
+  }
+  result.squares = a.squares + b.squares + distance * (count_a * (count_b / (count_a + count_b)));
+  if (is_made_of_floats(a.dtype)) {
+    set_float_sum(result, Part::real, add(float_sum(a, Part::real), float_sum(b, Part::real)));
   } else {
     set_integer_sum(result, integer_sum(a) + integer_sum(b));
   }
@@ -129,9 +163,65 @@ void summarize_floats(Statistics& result, const T* numbers, std::size_t elements
   result.max_bits = std::bit_cast<std::uint64_t>(found.max);
   result.squares = found.squares - found.sum * (found.sum / count);
   const double whole = found.centre * count;
-  set_float_sum(result, std::isfinite(whole) && std::isfinite(found.sum)
-                            ? add({whole, std::fma(found.centre, count, -whole)}, {found.sum, 0})
-                            : FloatSum{whole + found.sum, 0});
+  set_float_sum(result, Part::real,
+                std::isfinite(whole) && std::isfinite(found.sum)
+                    ? add({whole, std::fma(found.centre, count, -whole)}, {found.sum, 0})
+                    : FloatSum{whole + found.sum, 0});
+}
+
+/// The parts side by side, both NaN where one is, so that real numbers are what is summarised.
+template <class T>
+struct SplitParts {
+  static constexpr std::size_t most = 2048;
+  alignas(64) std::array<T, most> real;
+  alignas(64) std::array<T, most> imaginary;
+
+  SplitParts(const std::complex<T>* numbers, std::size_t elements) noexcept {
+    for (std::size_t i = 0; i < elements; ++i) {
+      const T re = numbers[i].real();
+      const T im = numbers[i].imag();
+      const bool missing = re != re || im != im;
+      real[i] = missing ? std::numeric_limits<T>::quiet_NaN() : re;
+      imaginary[i] = missing ? std::numeric_limits<T>::quiet_NaN() : im;
+    }
+  }
+  /// The least (or greatest) imaginary part of those numbers whose real part is `of`. There is one.
+  template <class Better>
+  [[nodiscard]] double imaginary_at(double of, std::size_t elements, Better better) const noexcept {
+    double best = std::numeric_limits<double>::quiet_NaN();
+    for (std::size_t i = 0; i < elements; ++i) {
+      const auto each = static_cast<double>(imaginary[i]);
+      if (static_cast<double>(real[i]) == of && !better(best, each)) best = each;
+    }
+    return best + 0.0;
+  }
+};
+
+template <class T, class Loop>
+void summarize_complex(Statistics& result, const std::complex<T>* numbers, std::size_t elements, Loop summary) {
+  Statistics whole = result;
+  whole.count = 0;
+  for (std::size_t first = 0; first < elements; first += SplitParts<T>::most) {
+    const std::size_t count = std::min(elements - first, SplitParts<T>::most);
+    const SplitParts<T> parts(numbers + first, count);
+    Statistics here;
+    here.dtype = result.dtype;
+    here.count = count;
+    Statistics imaginary = here;
+    summarize_floats(here, parts.real.data(), count, summary);
+    summarize_floats(imaginary, parts.imaginary.data(), count, summary);
+    if (here.valid() > 0) {
+      here.imaginary_sum_high = imaginary.sum_high;
+      here.imaginary_sum_low = imaginary.sum_low;
+      here.squares += imaginary.squares;
+      here.imaginary_min_bits = std::bit_cast<std::uint64_t>(
+          parts.imaginary_at(std::bit_cast<double>(here.min_bits), count, std::less_equal<>()));
+      here.imaginary_max_bits = std::bit_cast<std::uint64_t>(
+          parts.imaginary_at(std::bit_cast<double>(here.max_bits), count, std::greater_equal<>()));
+    }
+    whole = merge(whole, here);
+  }
+  result = whole;
 }
 
 void summarize_integers(Statistics& result, const std::byte* data, std::size_t elements) {
@@ -181,17 +271,19 @@ std::string number_text(const Number& number) {
   return std::to_string(std::get<std::uint64_t>(number));
 }
 
-std::optional<Number> Statistics::min() const noexcept {
-  return valid() == 0 ? std::nullopt : std::optional(number_of(dtype, min_bits));
+std::optional<Number> Statistics::min(Part part) const noexcept {
+  if (valid() == 0) return std::nullopt;
+  return number_of(dtype, part == Part::real ? min_bits : imaginary_min_bits);
 }
 
-std::optional<Number> Statistics::max() const noexcept {
-  return valid() == 0 ? std::nullopt : std::optional(number_of(dtype, max_bits));
+std::optional<Number> Statistics::max(Part part) const noexcept {
+  if (valid() == 0) return std::nullopt;
+  return number_of(dtype, part == Part::real ? max_bits : imaginary_max_bits);
 }
 
-double Statistics::mean() const noexcept {
+double Statistics::mean(Part part) const noexcept {
   if (valid() == 0) return std::numeric_limits<double>::quiet_NaN();
-  if (is_floating(dtype)) return float_sum(*this).high / static_cast<double>(valid());
+  if (is_made_of_floats(dtype)) return float_sum(*this, part).high / static_cast<double>(valid());
   const WholeMean mean = whole_mean(*this);
   return static_cast<double>(mean.whole) + fraction(mean, valid());
 }
@@ -202,12 +294,12 @@ double Statistics::stddev() const noexcept {
   return std::sqrt(squares < 0 ? 0 : squares / static_cast<double>(valid()));
 }
 
-double Statistics::sum() const noexcept {
-  return is_floating(dtype) ? float_sum(*this).high : static_cast<double>(integer_sum(*this));
+double Statistics::sum(Part part) const noexcept {
+  return is_made_of_floats(dtype) ? float_sum(*this, part).high : static_cast<double>(integer_sum(*this));
 }
 
 std::string Statistics::sum_text() const {
-  return is_floating(dtype) ? number_text(sum()) : detail::integer_text(integer_sum(*this));
+  return is_made_of_floats(dtype) ? number_text(sum()) : detail::integer_text(integer_sum(*this));
 }
 
 Statistics summarize_block(DType dtype, const std::byte* data, std::size_t elements) {
@@ -216,8 +308,12 @@ Statistics summarize_block(DType dtype, const std::byte* data, std::size_t eleme
   result.dtype = dtype;
   result.count = elements;
   const detail::StatisticsLoops& loops = detail::best_statistics_loops();
-  visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
-    if constexpr (std::is_same_v<T, bool>) {
+  visit_any_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, std::complex<float>>) {
+      summarize_complex(result, reinterpret_cast<const T*>(data), elements, loops.float_summary);
+    } else if constexpr (std::is_same_v<T, std::complex<double>>) {
+      summarize_complex(result, reinterpret_cast<const T*>(data), elements, loops.double_summary);
+    } else if constexpr (std::is_same_v<T, bool>) {
       summarize_booleans(result, reinterpret_cast<const std::uint8_t*>(data), elements);
     } else if constexpr (std::is_same_v<T, half>) {
       summarize_floats(result, reinterpret_cast<const std::uint16_t*>(data), elements, loops.half_summary);

@@ -129,7 +129,7 @@ class Dataset::Impl {
     throw FormatError(
         "reduce", source_.name,
         "its elements are " + std::string(dtype_name(dtype)) +
-            ", which have no order; make real ones of them first: runrig map 'abs(x)' (or real, imag, angle)");
+            ", which lie on no line; make real ones of them first: runrig map 'abs(x)' (or real, imag, angle)");
   }
   void check_readable() {
     const DatasetInfo& info = source_.info;

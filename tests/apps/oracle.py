@@ -47,12 +47,19 @@ def strict_json(path):
         return json.loads(file.read().decode("utf-8"), parse_constant=no_constant, object_pairs_hook=no_repeats)
 
 
-def numeric_datasets(file):
+def is_complex(dataset):
+    """Whether it is what h5py makes of complex numbers, which we read as such: two floats r and i, packed."""
+    return dataset.dtype.kind == "c" and dataset.dtype.itemsize in (8, 16)
+
+
+def numeric_datasets(file, complex_too=False):
     """Every dataset of numbers, once each, as (path, dataset), in the order of names."""
     found = []
 
     def visit(name, item):
-        if isinstance(item, h5py.Dataset) and item.id.get_type().get_class() in NUMERIC:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.id.get_type().get_class() in NUMERIC or (complex_too and is_complex(item)):
             found.append(("/" + name, item))
 
     file.visititems(visit)
@@ -92,9 +99,24 @@ def deviation(flat, mean):
     return float(np.sqrt(max(squares - total * total / flat.size, 0) / flat.size))
 
 
+def complex_statistics(flat):
+    """As statistics(), with [real part, imaginary part] for what is complex."""
+    valid = flat[~np.isnan(flat)]
+    real, imaginary = statistics(valid.real), statistics(valid.imag)
+    result = {"count": flat.size, "nan": int(flat.size - valid.size), "sum": [real["sum"], imaginary["sum"]],
+              "magnitude": real["magnitude"] + imaginary["magnitude"]}
+    if not valid.size:
+        return result | {"min": math.nan, "max": math.nan, "mean": math.nan, "std": math.nan}
+    low, high = valid.min(), valid.max()  # NumPy's order
+    return result | {"min": [low.real.item(), low.imag.item()], "max": [high.real.item(), high.imag.item()],
+                     "mean": [real["mean"], imaginary["mean"]], "std": math.hypot(real["std"], imaginary["std"])}
+
+
 def statistics(values):
     """What `runrig stats` promises of these elements; NaN where it prints null."""
     flat = native(values).reshape(-1)
+    if flat.dtype.kind == "c":
+        return complex_statistics(flat)
     result = {"count": flat.size, "nan": 0, "min": math.nan, "max": math.nan, "mean": math.nan, "std": math.nan}
     result["magnitude"] = 0.0
     if flat.dtype.kind == "f":

@@ -18,7 +18,8 @@ namespace runrig {
 struct Statistics;
 
 /// What is made of the elements along some axes. NumPy's functions of these names; `count` is the number of elements
-/// that are not NaN.
+/// that are not NaN. A complex number is NaN if one of its parts is; they are ordered by their real parts, then by the
+/// imaginary ones, and var and std are real: of |x - mean|.
 enum class Reduction : std::uint8_t { sum, prod, mean, var, stddev, min, max, argmin, argmax, count, any, all };
 inline constexpr std::size_t reduction_count = 12;
 
@@ -27,7 +28,8 @@ inline constexpr std::size_t reduction_count = 12;
 [[nodiscard]] std::optional<Reduction> parse_reduction(std::string_view name) noexcept;
 /// Whether there is a result of no elements at all (NumPy: an identity, or NaN).
 [[nodiscard]] bool has_result_of_nothing(Reduction operation) noexcept;
-/// NumPy's: sums and products of integers are int64 or uint64, their means float64; floats stay what they are.
+/// NumPy's: sums and products of integers are int64 or uint64, their means float64; floats and complex numbers stay
+/// what they are, but for var and std of these.
 [[nodiscard]] DType reduction_dtype(Reduction operation, DType elements) noexcept;
 
 /// NaN wherever there is a NaN, or as if NaNs were not there (NumPy's nansum and its kind).
@@ -78,8 +80,7 @@ inline constexpr std::size_t reduction_lanes = 16;
 /// work at once.
 class Reducer {
  public:
-  /// Throws Error as kernel_level() does, and std::logic_error for complex elements (see
-  /// Expression::with_real_reductions()).
+  /// Throws Error as kernel_level() does.
   Reducer(Reduction operation, DType elements, NanPolicy nan);
 
   [[nodiscard]] Reduction operation() const noexcept { return operation_; }
@@ -125,6 +126,13 @@ class Reducer {
                      std::uint64_t k, std::uint64_t k_row, std::uint64_t k_column) const noexcept;
   void join_places(ReductionStates states, ReductionStates next, std::size_t i) const noexcept;
   [[nodiscard]] double mean(ReductionStates states, std::size_t i, std::uint64_t length) const noexcept;
+  // The same of complex elements.
+  void begin_complex(ReductionStates states, std::size_t n, const std::byte* first, std::size_t stride) const noexcept;
+  [[nodiscard]] bool complex_is_once(ReductionStates states, std::size_t n, const std::byte* element,
+                                     std::uint64_t rows) const noexcept;
+  void join_complex(ReductionStates states, ReductionStates next, std::size_t n) const noexcept;
+  [[nodiscard]] bool finish_complex(ReductionStates states, std::size_t n, std::uint64_t length,
+                                    std::byte* out) const noexcept;
 
   Reduction operation_;
   DType elements_;
@@ -134,7 +142,8 @@ class Reducer {
 };
 
 /// Whether statistics of all elements tell the result of the operation on them, which store_reduction() then writes, as
-/// one element of reducer.result(). The minimum and the maximum of nothing are written as 0, or NaN.
+/// one element of reducer.result(), where elements are real. The minimum and the maximum of nothing are written as 0,
+/// or NaN.
 [[nodiscard]] bool is_told_by_statistics(Reduction operation) noexcept;
 void store_reduction(const Reducer& reducer, const Statistics& of, std::byte* out) noexcept;
 

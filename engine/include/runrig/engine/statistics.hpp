@@ -17,13 +17,17 @@ namespace runrig {
 inline constexpr std::size_t statistics_block_elements = 65536;
 
 /// An element as a number, exactly: int64_t for signed integers, uint64_t for unsigned ones and booleans, double for
-/// floats.
+/// floats and for either part of a complex number.
 using Number = std::variant<std::int64_t, std::uint64_t, double>;
 /// All digits of an integer; for a double the shortest text that reads back as the same ("0.1", "1e+300", "nan").
 [[nodiscard]] std::string number_text(const Number& number);
 
-/// The summary of a stream of elements of one dtype. NaNs are counted and left out of everything else. A plain value
-/// of fixed layout that may lie in shared memory; make it with summarize_block() or StatisticsTree.
+/// What of a complex number is meant. Real numbers have a real part only.
+enum class Part : std::uint8_t { real, imaginary };
+
+/// The summary of a stream of elements of one dtype. NaNs are counted and left out of everything else; a complex number
+/// is NaN if one of its parts is. Complex numbers are ordered as NumPy does: by the real parts, then by the imaginary
+/// ones. A plain value of fixed layout that may lie in shared memory; make it with summarize_block() or StatisticsTree.
 struct Statistics {
   DType dtype = DType::float64;
   std::uint64_t count = 0;  ///< all elements, with NaNs
@@ -32,15 +36,16 @@ struct Statistics {
   /// Elements that are not NaN.
   [[nodiscard]] std::uint64_t valid() const noexcept { return count - nan; }
   /// None if there are no valid elements.
-  [[nodiscard]] std::optional<Number> min() const noexcept;
-  [[nodiscard]] std::optional<Number> max() const noexcept;
+  [[nodiscard]] std::optional<Number> min(Part part = Part::real) const noexcept;
+  [[nodiscard]] std::optional<Number> max(Part part = Part::real) const noexcept;
   /// Mean of the valid elements; NaN if there are none, or if infinities of both signs met.
-  [[nodiscard]] double mean() const noexcept;
-  /// Population standard deviation (NumPy's ddof=0); NaN if there are no valid elements or one is infinite.
+  [[nodiscard]] double mean(Part part = Part::real) const noexcept;
+  /// Population standard deviation (NumPy's ddof=0), of complex numbers the root of the mean of |x - mean|^2; NaN if
+  /// there are no valid elements or one is infinite.
   [[nodiscard]] double stddev() const noexcept;
   /// Floats: accumulated in float64, zero if there are no valid elements. Integers and booleans: the nearest double.
-  [[nodiscard]] double sum() const noexcept;
-  /// Integers and booleans: the exact sum, all digits. Floats: number_text(sum()).
+  [[nodiscard]] double sum(Part part = Part::real) const noexcept;
+  /// Integers and booleans: the exact sum, all digits. Others: number_text(sum()).
   [[nodiscard]] std::string sum_text() const;
 
   // What the accessors read. min and max: the bits of an int64_t, uint64_t or double, by dtype. The sum of integers:
@@ -51,9 +56,14 @@ struct Statistics {
   std::uint64_t sum_low = 0;
   std::uint64_t sum_high = 0;
   double squares = 0;  // sum of squared deviations from the mean
+  // The same of imaginary parts; `squares` is of both.
+  std::uint64_t imaginary_min_bits = 0;
+  std::uint64_t imaginary_max_bits = 0;
+  std::uint64_t imaginary_sum_low = 0;
+  std::uint64_t imaginary_sum_high = 0;
 };
 static_assert(std::is_trivially_copyable_v<Statistics> && std::is_standard_layout_v<Statistics> &&
-                  sizeof(Statistics) == 64,
+                  sizeof(Statistics) == 96,
               "separate processes share it");
 
 /// Summarises `elements` (at most statistics_block_elements, else std::logic_error) contiguous elements in native

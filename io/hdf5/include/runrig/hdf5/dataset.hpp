@@ -57,7 +57,7 @@ class Dataset {
   /// Throws FormatError, saying what to do, if read() could not: not numeric ("holds strings"), a filter that is not
   /// available, a chunk past ReadOptions::max_chunk_bytes, a virtual source that is absent.
   void check_readable() const;
-  /// For what needs an order of the elements: throws as check_readable(), and FormatError if they are complex.
+  /// For what needs the elements on a line: throws as check_readable(), and FormatError if they are complex.
   void check_real() const;
 
   /// Reads `box` of the selection's result: `box` has the rank of selection.shape and lies inside it. `selection` was
