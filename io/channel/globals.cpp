@@ -97,9 +97,7 @@ Object Constructor::call(const Global& global, std::span<const Object> arguments
       budget_.charge_node<BytesNode>();
       return Object::bytes(std::vector<std::byte>());
     case Id::ordered_dict:
-      expect_argument(arguments.empty(), "OrderedDict");
-      budget_.charge_node<DictNode>();
-      return Object::ordered_dict();
+      return ordered_dict(arguments);
     case Id::complex:
       expect_argument(arguments.size() == 2 && arguments[0].kind() == Kind::real && arguments[1].kind() == Kind::real,
                       "complex");
@@ -143,6 +141,21 @@ Object Constructor::set(Kind kind, std::span<const Object> arguments) {
   budget_.charge_node<SetNode>();
   const Object result = Access::make<SetNode>(kind);
   for (const Object& member : arguments[0].items()) add_to_set(result, member);
+  return result;
+}
+
+// Of Python 3 it is empty here and gets its items one by one; Python 2 gives it a list of lists of two.
+Object Constructor::ordered_dict(std::span<const Object> arguments) {
+  constexpr std::string_view what = "OrderedDict";
+  budget_.charge_node<DictNode>();
+  Object result = Object::ordered_dict();
+  if (arguments.empty()) return result;
+  expect_argument(arguments.size() == 1 && arguments[0].kind() == Kind::list, what);
+  for (const Object& pair : arguments[0].items()) {
+    expect_argument((pair.kind() == Kind::list || pair.kind() == Kind::tuple) && pair.size() == 2, what);
+    budget_.charge(KeyIndex::bytes_per_key);  // for doublets, too: as in add_to_set()
+    add_to_dict(result, pair.items()[0], pair.items()[1]);
+  }
   return result;
 }
 

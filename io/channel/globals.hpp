@@ -74,6 +74,7 @@ class Constructor {
 
  private:
   Object set(Kind kind, std::span<const Object> arguments);
+  Object ordered_dict(std::span<const Object> arguments);
   Object bytearray(std::span<const Object> arguments);
   Object encode(std::span<const Object> arguments);
   Object dtype(std::span<const Object> arguments);

@@ -113,6 +113,33 @@ TEST(PickleTest, ArraysShareTheBytesOfTheirPickleObject) {
   EXPECT_EQ(loads(dumps(NdBuffer("<i8", {2}, Order::c, elsewhere, nullptr))).as_array().bytes().size(), 16U);
 }
 
+// Python 2.7 gives it a list of lists: pickle.dumps(collections.OrderedDict([('b', 1), ('a', [])]), 2).
+TEST(PickleTest, AnOrderedDictOfPython2IsRead) {
+  const auto python2 = bytes_of(
+      "\x80\x02"
+      "ccollections\nOrderedDict\nq\x09]q\x01(]q\x02(U\x01"
+      "bq\x03K\x01"
+      "e]q\x04(U\x01"
+      "aq\x05]q\x06"
+      "ee\x85q\x07Rq\x08.");
+  EXPECT_EQ(loads(python2), Object::ordered_dict({{"b", 1}, {"a", Object::list()}}));
+  const auto tuples = bytes_of("ccollections\nOrderedDict\n((lp0\n(I1\nI2\ntp1\nag1\natR.");
+  EXPECT_EQ(loads(tuples), Object::ordered_dict({{1, 2}}));
+  for (const char* arguments : {"(I1\nt", "((lI1\nat", "((l(lI1\naat", "((l(I1\nI2\nI3\ntat", "((l(ltI2\ntat", "((tt",
+                                "((l(l(I1\nttatN", "((l(lp0\nI1\nag0\nat"}) {
+    EXPECT_THROW((void)loads(bytes_of("ccollections\nOrderedDict\n" + std::string(arguments) + "R.")), FormatError)
+        << arguments;
+  }
+}
+
+TEST(PickleTest, ALongListMadeIntoAnOrderedDictAgainAndAgainIsRefused) {
+  std::string stream = "\x80\x02(ccollections\nOrderedDict\nq\x01]q\x02(K\x01K\x02\x86q\x03";
+  for (int i = 0; i < 10'000; ++i) stream += "h\x03";
+  stream += "e";
+  for (int i = 0; i < 10'000; ++i) stream += "h\x01h\x02\x85R0";
+  EXPECT_THROW((void)loads(bytes_of(stream + "1N."), {.max_memory = std::size_t{64} << 20}), FormatError);
+}
+
 TEST(PickleTest, TextFormsOfTheOldestProtocolAreRead) {
   EXPECT_EQ(loads(bytes_of("I42\n.")), Object(42));
   EXPECT_EQ(loads(bytes_of("I01\n.")), Object(true));
