@@ -185,7 +185,7 @@ bool SharedQueue::add(std::span<const std::byte> message, QueueRoom* room, Deadl
   QueueCore& core = state_->core;
   QueueHeader& header = core.header();
   // The count's line, which the other end may have read last, is asked for while the lock is taken.
-  __builtin_prefetch(&header.put_count, 1);
+  prefetch_to_write(&header.put_count);
   for (;;) {
     {
       auto lock = core.lock_put(deadline);

@@ -230,8 +230,8 @@ bool QueueCore::add(std::span<const std::byte> payload, QueueHand* hand, std::si
   const RecordPlace place = place_for(record_bytes, now);
   Record& record = *record_at(place);
   // Lines further on, which the other end had last, are asked for while this message is written.
-  __builtin_prefetch(reinterpret_cast<std::byte*>(&record) + 6 * cache_line, 1);
-  __builtin_prefetch(reinterpret_cast<std::byte*>(&record) + 7 * cache_line, 1);
+  prefetch_to_write(reinterpret_cast<std::byte*>(&record) + 6 * cache_line);
+  prefetch_to_write(reinterpret_cast<std::byte*>(&record) + 7 * cache_line);
   record.kind = hand != nullptr ? Record::block : Record::inlined;
   record.bytes = static_cast<std::uint32_t>(payload.size());
   std::memcpy(record.payload(), payload.data(), payload.size());

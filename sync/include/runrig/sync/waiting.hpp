@@ -31,6 +31,17 @@ inline void pause_processor() noexcept {
 #endif
 }
 
+/// Asks for a cache line that will be written soon, so that nobody else has it then. Any address.
+inline void prefetch_to_write(const void* address) noexcept {
+#if defined(__x86_64__)
+  // By name: for processors at large the builtin becomes a prefetch to read, and the line, shared then, has to be asked
+  // for once more when it is written. Those that do not know the instruction do nothing.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+  __builtin_prefetch(address, 1);
+#endif
+}
+
 /// Before the first sleep: pauses of 40 to 140 cycles, doubled from look to look at the word, about as long in all as
 /// a sleep and a wake-up cost at least. Few looks leave the cache line to the holder, who is all the faster.
 class Pauses {
