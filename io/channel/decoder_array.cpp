@@ -3,24 +3,16 @@
 #include <utility>
 #include <vector>
 
-#include "forms.hpp"
-#include "framed_bytes.hpp"
+#include "form_bytes.hpp"
 #include "runrig/channel/decoder.hpp"
 #include "tree.hpp"
 
-/// Arrays, read where they lie. What is compared with is what Forms write, so the two cannot drift apart.
+/// Arrays, read where they lie.
 namespace runrig::pickle {
 namespace {
 
+using detail::form;
 using detail::Op;
-
-template <class Write>
-std::vector<std::byte> form(const Write& write) {
-  std::vector<std::byte> bytes;
-  detail::FramedBytes sink(bytes, default_protocol, false);
-  write(detail::Forms<detail::FramedBytes>(sink));
-  return bytes;
-}
 
 using DTypeForm = std::pair<std::string, std::vector<std::byte>>;
 std::vector<DTypeForm> make_dtype_forms() {

@@ -121,6 +121,12 @@ void write_form(Encoder& encoder, const Write& write) {
   detail::EncoderSink sink{encoder};
   write(detail::Forms<detail::EncoderSink>(sink));
 }
+
+template <class Value>
+const Value& checked(const Value& value) {
+  if (const char* const fault = find_fault(value)) throw std::logic_error(fault);
+  return value;
+}
 }  // namespace
 
 void Encoder::integer(std::int64_t value) {
@@ -173,6 +179,22 @@ void Encoder::array(std::string_view dtype, const Shape& shape, Order order, con
     forms.array_beside(dtype, shape, order);
     buffers_->push_back(content);
   });
+}
+
+void Encoder::date(const Date& value) {
+  write_form(*this, [&](auto forms) { forms.date(checked(value)); });
+}
+void Encoder::time(const Time& value) {
+  write_form(*this, [&](auto forms) { forms.time(checked(value)); });
+}
+void Encoder::datetime(const DateTime& value) {
+  write_form(*this, [&](auto forms) { forms.datetime(checked(value)); });
+}
+void Encoder::timedelta(const TimeDelta& value) {
+  write_form(*this, [&](auto forms) { forms.timedelta(checked(value)); });
+}
+void Encoder::timezone(const TimeZone& value) {
+  write_form(*this, [&](auto forms) { forms.timezone(checked(value)); });
 }
 
 void Encoder::beside(Buffers& buffers) {

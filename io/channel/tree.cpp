@@ -56,6 +56,12 @@ const Object& Tree::take() {
   return *found;
 }
 
+const Object& Tree::take(Kind kind) {
+  const Object& object = take();
+  if (object.kind() != kind) fail_kind(kind_name(kind), object);
+  return object;
+}
+
 bool Tree::try_none() {
   const Object* const found = next();
   if (found == nullptr || !found->is_none()) return false;

@@ -19,6 +19,8 @@ struct Tree {
       : root(std::move(whole)), source(name), byte(failed_at) {}
 
   [[nodiscard]] const Object& take();
+  /// The next, which must be of that kind.
+  [[nodiscard]] const Object& take(Kind kind);
   [[nodiscard]] bool try_none();
   [[nodiscard]] bool boolean();
   [[nodiscard]] Integer integer();

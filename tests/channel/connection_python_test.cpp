@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "python_peer.hpp"
+#include "runrig/channel/send_handle.hpp"
 #include "samples.hpp"
 #include "transfer_samples.hpp"
 
@@ -128,6 +129,36 @@ except OSError: pass
 else: sys.exit(3)
 )");
     for (int i = 0; i < 3; ++i) peer.connection().send_bytes(pickle::test_samples::bytes_of("0123456789"));
+  }
+}
+
+// multiprocessing.reduction, which is Python's own way to hand over a socket or a file.
+TEST(ConnectionPythonTest, SendHandle_DescriptorsGoToPythonAndComeFromIt) {
+  RUNRIG_FOR_EACH_PYTHON(python, "multiprocessing.connection") {
+    PythonPeer peer(python, R"(
+import os
+from multiprocessing.reduction import recv_handle, send_handle
+theirs = recv_handle(c)
+os.write(theirs, b'through ours')
+os.close(theirs)
+assert c.recv() == 'then a message'
+reading, writing = os.pipe()
+send_handle(c, writing, None)
+os.close(writing)
+c.send(os.read(reading, 100))
+)");
+    auto [reading, writing] = Pipe(Direction::receive);
+    send_handle(peer.connection(), writing.fileno());
+    writing.close();
+    std::array<char, 100> bytes{};
+    EXPECT_EQ(::read(reading.fileno(), bytes.data(), bytes.size()), 12);
+    EXPECT_STREQ(bytes.data(), "through ours");
+    EXPECT_EQ(::read(reading.fileno(), bytes.data(), bytes.size()), 0) << "it has the only one";
+    peer.connection().send("then a message");
+    UniqueFd theirs = recv_handle(peer.connection());
+    EXPECT_EQ(::write(theirs.get(), "through theirs", 14), 14);
+    theirs.reset();
+    EXPECT_EQ(peer.connection().recv<std::vector<std::byte>>().size(), 14U);
   }
 }
 

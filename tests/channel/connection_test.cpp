@@ -15,6 +15,8 @@
 
 #include "frame.hpp"
 #include "processes.hpp"
+#include "runrig/channel/passed_descriptors.hpp"
+#include "runrig/channel/send_handle.hpp"
 #include "samples.hpp"
 #include "support.hpp"
 
@@ -455,6 +457,56 @@ TEST(ConnectionTest, Send_AConnectionThroughWhatTakesNoDescriptorsIsTheCallersMi
   EXPECT_EQ(reading.recv<int>(), 4);
   std::vector<std::byte> bytes;
   EXPECT_THROW(pickle::encode(bytes, other), std::logic_error);
+}
+
+TEST(ConnectionTest, SendHandle_TheOtherEndHasADescriptorOfItsOwn) {
+  auto [first, second] = Pipe();
+  auto [reading, writing] = Pipe(Direction::receive);
+  send_handle(first, writing.fileno());
+  writing.close();
+  UniqueFd arrived = recv_handle(second);
+  EXPECT_NE(::fcntl(arrived.get(), F_GETFD) & FD_CLOEXEC, 0);
+  ASSERT_EQ(::write(arrived.get(), "\0\0\0\1x", 5), 5);
+  EXPECT_EQ(reading.recv_bytes().size(), 1U);
+  arrived.reset();
+  EXPECT_THROW((void)reading.recv_bytes(), EndOfStream);
+  first.send(1);
+  EXPECT_EQ(second.recv<int>(), 1) << "messages go on behind it";
+}
+
+TEST(ConnectionTest, SendHandle_ASocketThatDoesNotBlockIsWaitedFor) {
+  auto [first, second] = Pipe();
+  for (const int fd : {first.fileno(), second.fileno()}) ASSERT_EQ(::fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+  constexpr int count = 2000;  // more than the kernel keeps
+  std::thread sending([&, &from = first] {
+    for (int i = 0; i < count; ++i) send_handle(from, from.fileno());
+  });
+  for (int i = 0; i < count; ++i) EXPECT_TRUE(recv_handle(second));
+  sending.join();
+}
+
+TEST(ConnectionTest, RecvHandle_WhatIsNoDescriptorIsAnError) {
+  const auto received = [](const auto& send) {
+    auto [first, second] = Pipe();
+    send(first);
+    first.close();
+    return test::thrown_code([&, &from = second] { (void)recv_handle(from); });
+  };
+  EXPECT_EQ(received([](Connection&) {}), ErrorKind::end_of_stream);
+  EXPECT_EQ(received([](Connection& to) { write_raw(to, bytes_of("\x01")); }), ErrorKind::format);
+  EXPECT_EQ(received([](Connection& to) {
+              const std::array two{to.fileno(), to.fileno()};
+              const std::byte count{2};
+              ASSERT_EQ(detail::send_with_descriptors(to.fileno(), {&count, 1}, {}, two), 1);
+            }),
+            ErrorKind::format);
+  auto [reading, writing] = Pipe(Direction::receive);
+  EXPECT_THROW(send_handle(writing, 0), std::logic_error);
+  EXPECT_THROW((void)recv_handle(reading), std::logic_error);
+  auto [first, second] = Pipe();
+  EXPECT_EQ(test::thrown_code([&, &to = first] { send_handle(to, -1); }), std::errc::bad_file_descriptor);
+  second.close();
+  EXPECT_EQ(test::thrown_code([&, &to = first] { send_handle(to, 0); }), std::errc::broken_pipe);
 }
 
 TEST(ConnectionTest, Recv_AConnectionThatDidNotComeAlongIsAnError) {

@@ -118,5 +118,104 @@ TEST(PickleDatetimeTest, TheyTravelAsThemselves) {
             "read 'pickle': at byte 2: expected datetime.date, found int");
 }
 
+/// What a Decoder reads of the bytes alone, without an Object.
+template <class T>
+T read_directly(const std::vector<std::byte>& bytes) {
+  Decoder decoder(bytes, {});
+  T value = Transfer<T>::read(decoder);
+  decoder.finish();
+  return value;
+}
+
+TEST(PickleDatetimeTest, TheyAreReadWithoutAnObjectInBetween) {
+  const TimeZone west{TimeDelta::of(-210min), "west \xc3\xbc"};
+  const std::tuple sent(Date{1, 1, 1}, Time{23, 59, 58, 999'999, 1, west}, Time{.zone = TimeZone{}},
+                        DateTime{{9999, 12, 31}, {.hour = 1, .fold = 1}}, DateTime{{2026, 1, 2}, {.zone = west}},
+                        TimeDelta{-999'999'999, 86'399, 999'999}, west, TimeZone{{0, 60, 1}, ""});
+  for (const int protocol : {4, 5}) {
+    std::vector<std::byte> bytes;
+    encode(bytes, sent, {.protocol = protocol});
+    EXPECT_EQ(read_directly<std::decay_t<decltype(sent)>>(bytes), sent);
+  }
+  for (const int protocol : {2, 3}) {
+    std::vector<std::byte> bytes;
+    encode(bytes, sent, {.protocol = protocol});
+    EXPECT_EQ(decode<std::decay_t<decltype(sent)>>(bytes), sent);
+  }
+}
+
+TEST(PickleDatetimeTest, WhatIsNoSuchValueIsRefusedByEitherWay) {
+  const auto first_changed = [](const auto& value, std::byte from, std::byte to) {
+    std::vector<std::byte> bytes;
+    encode(bytes, value);
+    *std::find(bytes.begin() + 20, bytes.end(), from) = to;
+    return bytes;
+  };
+  EXPECT_THROW((void)decode<Date>(first_changed(Date{2026, 11, 29}, std::byte{29}, std::byte{31})), FormatError);
+  EXPECT_THROW((void)decode<Time>(first_changed(Time{.hour = 23}, std::byte{23}, std::byte{24})), FormatError);
+  EXPECT_THROW((void)decode<DateTime>(first_changed(DateTime{{2026, 11, 29}, {}}, std::byte{11}, std::byte{13})),
+               FormatError);
+  EXPECT_THROW((void)decode<TimeZone>(first_changed(TimeZone{{}, "\xc3\xbc"}, std::byte{0xBC}, std::byte{'c'})),
+               FormatError);
+  std::vector<std::byte> bytes;
+  EXPECT_THROW(encode(bytes, Date{2026, 2, 30}), std::logic_error);
+  EXPECT_THROW(encode(bytes, TimeDelta{0, 86'400}), std::logic_error);
+  EXPECT_EQ(test::thrown_code([&] { encode(bytes, TimeZone{{}, "\xff"}); }), std::errc::illegal_byte_sequence);
+  EXPECT_TRUE(bytes.empty());
+}
+
+TEST(PickleDatetimeTest, ChronosTypesAreReadFromThem) {
+  using std::chrono::sys_time;
+  EXPECT_EQ(decode<std::chrono::milliseconds>(dumps(TimeDelta{-1, 1, 2000})), -24h + 1002ms);
+  EXPECT_EQ(decode<std::chrono::hours>(dumps(TimeDelta{2})), 48h);
+  EXPECT_EQ(decode<std::chrono::duration<double>>(dumps(TimeDelta{0, 1, 500'000})).count(), 1.5);
+  EXPECT_EQ(decode<std::chrono::nanoseconds>(dumps(TimeDelta{0, 0, 1})), 1000ns);
+  EXPECT_EQ((decode<std::vector<std::chrono::seconds>>(dumps(Object::list({5, TimeDelta{0, 6}})))),
+            (std::vector{5s, 6s}));
+  const DateTime noon{{2026, 11, 29}, {.hour = 12, .zone = TimeZone{TimeDelta::of(2h), {}}}};
+  const auto moment = std::chrono::sys_days(std::chrono::year(2026) / 11 / 29) + 10h;
+  EXPECT_EQ(decode<std::chrono::system_clock::time_point>(dumps(noon)), moment);
+  EXPECT_EQ(decode<sys_time<std::chrono::seconds>>(dumps(noon)), moment);
+  const auto day = std::chrono::year(2024) / 2 / 29;
+  std::vector<std::byte> bytes;
+  encode(bytes, std::tuple(day, moment));
+  EXPECT_EQ(loads(bytes).at(0), Object(Date{2024, 2, 29}));
+  EXPECT_EQ((read_directly<std::tuple<std::chrono::year_month_day, std::decay_t<decltype(moment)>>>(bytes)),
+            std::tuple(day, moment));
+  // And from what an Encoder wrote of them.
+  bytes.clear();
+  encode(bytes, std::tuple(TimeDelta{1}, noon));
+  EXPECT_EQ((read_directly<std::tuple<std::chrono::minutes, sys_time<std::chrono::seconds>>>(bytes)),
+            (std::tuple<std::chrono::minutes, sys_time<std::chrono::seconds>>(24h, moment)));
+}
+
+TEST(PickleDatetimeTest, WhatChronosTypesCannotHoldIsRefusedInWords) {
+  const auto refused = [](const auto& read, std::string_view why) {
+    const auto text = test::thrown_text(read);
+    EXPECT_NE(text.find(why), std::string::npos) << text;
+  };
+  refused([] { (void)decode<std::chrono::seconds>(dumps(TimeDelta{0, 0, 1})); }, "1 us is no whole number of the unit");
+  refused([] { (void)decode<std::chrono::nanoseconds>(dumps(TimeDelta{200'000})); }, "too large for it");
+  refused([] { (void)decode<std::chrono::duration<std::uint8_t>>(dumps(TimeDelta{0, 256})); }, "too large for it");
+  refused([] { (void)decode<std::chrono::duration<std::uint8_t>>(dumps(TimeDelta{-1})); }, "too large for it");
+  refused([] { (void)decode<std::chrono::seconds>(dumps(TimeDelta{999'999'999})); }, "999999999 days does not fit");
+  refused([] { (void)decode<std::chrono::system_clock::time_point>(dumps(DateTime{})); }, "names no moment");
+  refused(
+      [] {
+        (void)decode<std::chrono::steady_clock::time_point>(dumps(DateTime{{}, {.zone = TimeZone{}}}));
+      },
+      "expected int, found datetime.datetime");
+  std::vector<std::byte> bytes;
+  EXPECT_THROW(encode(bytes, std::chrono::year(2023) / 2 / 29), std::logic_error);
+}
+
+TEST(PickleDatetimeTest, OneLongNameIsNotCopiedWithoutEndIntoTypedValuesEither) {
+  const Object zone = TimeZone{{}, std::string(1 << 20, 'z')};
+  std::vector<Object> many(1000, zone);
+  const auto bytes = dumps(Object::list(std::move(many)));
+  EXPECT_EQ(loads(bytes).size(), 1000U);
+  EXPECT_THROW((void)decode<std::vector<TimeZone>>(bytes, {.max_memory = std::size_t{64} << 20}), FormatError);
+}
+
 }  // namespace
 }  // namespace runrig::pickle

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <complex>
 #include <concepts>
 #include <cstddef>
@@ -90,6 +91,15 @@ class Decoder {
   [[nodiscard]] NdBuffer array();
   /// The same, of elements of that type in any byte order.
   [[nodiscard]] NdBuffer array_of(DType dtype);
+  /// Values of datetime.
+  [[nodiscard]] Date date();
+  [[nodiscard]] Time time();
+  [[nodiscard]] DateTime datetime();
+  [[nodiscard]] TimeDelta timedelta();
+  [[nodiscard]] TimeZone timezone();
+  /// Takes a timedelta as a duration, or a datetime with a zone as the moment that it names; or leaves what is neither.
+  [[nodiscard]] std::optional<std::chrono::microseconds> try_duration();
+  [[nodiscard]] std::optional<std::chrono::sys_time<std::chrono::microseconds>> try_moment();
   /// Anything.
   [[nodiscard]] Object object();
   /// A copy (dup) of a descriptor that came with the pickle, of each at most one. Throws Error too_many_files_open.
@@ -138,6 +148,10 @@ class Decoder {
   [[nodiscard]] bool try_form(std::span<const std::byte> form) noexcept;
   [[nodiscard]] Shape extents();
   [[nodiscard]] std::string_view dtype();
+  [[nodiscard]] std::optional<TimeZone> zone();
+  [[nodiscard]] bool next_is(Kind kind) const noexcept;
+  template <class Value>
+  [[nodiscard]] Value copied(const Value& value, const std::optional<TimeZone>& zone);
 
   const std::byte* begin_ = nullptr;
   const std::byte* at_ = nullptr;

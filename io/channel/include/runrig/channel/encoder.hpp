@@ -62,6 +62,13 @@ class Encoder {
   /// A numpy.ndarray of elements that lie as `order` says. `dtype` is NumPy's array-protocol string, and the bytes are
   /// as many as it and the shape say. They go into the pickle, or beside it (see beside()).
   void array(std::string_view dtype, const Shape& shape, Order order, const Buffer& content);
+  /// Values of datetime. Throw std::logic_error for one that Python cannot have, Error illegal_byte_sequence for a
+  /// zone's name that is not UTF-8.
+  void date(const Date& value);
+  void time(const Time& value);
+  void datetime(const DateTime& value);
+  void timedelta(const TimeDelta& value);
+  void timezone(const TimeZone& value);
   /// Anything. Throws as dumps() does.
   void object(const Object& object);
 

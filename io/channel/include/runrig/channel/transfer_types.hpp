@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <ratio>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -53,9 +54,9 @@ concept HasTransfer = requires(pickle::Encoder& encoder, pickle::Decoder& decode
 
 /// What can be sent to another process: bool, char, integers, float and double, enums, std::complex; std::string,
 /// string_view, const char*, std::filesystem::path; vector, span, array, tuple, pair, optional, variant, maps and sets
-/// of such; chrono durations; pickle::Object and its kin; aggregates of such with up to 32 fields; types declared
-/// transfers_as_bytes; and whatever has `handle()` and a static `attach(handle)`, as the objects in shared memory do.
-/// References and const do not count: the value is sent.
+/// of such; chrono durations, time points and year_month_day; pickle::Object and its kin; aggregates of such with up to
+/// 32 fields; types declared transfers_as_bytes; and whatever has `handle()` and a static `attach(handle)`, as the
+/// objects in shared memory do. References and const do not count: the value is sent.
 template <class T>
 concept Transferable = detail::HasTransfer<std::decay_t<T>>;
 
@@ -220,43 +221,79 @@ struct Transfer<pickle::NdBuffer> {
 };
 
 namespace detail {
-/// A value of Python's datetime. (Reading takes a way through an Object.)
-template <class T, pickle::Kind kind, const T& (pickle::Object::*get)() const>
+/// A value of Python's datetime.
+template <class T, void (pickle::Encoder::*write_it)(const T&), T (pickle::Decoder::*read_it)()>
 struct DatetimeTransfer {
-  static void write(pickle::Encoder& encoder, const T& value) { encoder.object(value); }
-  static T read(pickle::Decoder& decoder) {
-    const pickle::Object found = decoder.object();
-    if (found.kind() != kind) {
-      decoder.fail("expected " + std::string(kind_name(kind)) + ", found " + std::string(kind_name(found.kind())));
-    }
-    return (found.*get)();
-  }
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const T& value) { (encoder.*write_it)(value); }
+  static T read(pickle::Decoder& decoder) { return (decoder.*read_it)(); }
 };
+
+/// `count` units of Period in those of T, whose numbers are integers. Refused unless it is a whole number that fits.
+template <class T, class From>
+T whole_units(pickle::Decoder& decoder, From value) {
+  using Ratio = std::ratio_divide<typename From::period, typename T::period>;
+  std::int64_t count = 0;
+  const bool too_large = __builtin_mul_overflow(std::int64_t{value.count()}, std::int64_t{Ratio::num}, &count);
+  if (too_large || count % Ratio::den != 0 || !std::in_range<typename T::rep>(count / Ratio::den)) {
+    decoder.fail("a timedelta or datetime of " + std::to_string(value.count()) +
+                 " us is no whole number of the unit that is wanted, or too large for it");
+  }
+  return T(static_cast<typename T::rep>(count / Ratio::den));
+}
+template <class T, class From>
+T in_units_of(pickle::Decoder& decoder, From value) {
+  if constexpr (std::is_integral_v<typename T::rep>) {
+    return whole_units<T>(decoder, value);
+  } else {
+    return T(value);
+  }
+}
+/// Whose numbers Python's values of datetime can become.
+template <class T>
+concept NumberOfUnits = PlainInteger<T> || PlainReal<T>;
 }  // namespace detail
 template <>
-struct Transfer<pickle::Date> : detail::DatetimeTransfer<pickle::Date, pickle::Kind::date, &pickle::Object::as_date> {};
+struct Transfer<pickle::Date> : detail::DatetimeTransfer<pickle::Date, &pickle::Encoder::date, &pickle::Decoder::date> {
+};
 template <>
-struct Transfer<pickle::Time> : detail::DatetimeTransfer<pickle::Time, pickle::Kind::time, &pickle::Object::as_time> {};
+struct Transfer<pickle::Time> : detail::DatetimeTransfer<pickle::Time, &pickle::Encoder::time, &pickle::Decoder::time> {
+};
 template <>
 struct Transfer<pickle::DateTime>
-    : detail::DatetimeTransfer<pickle::DateTime, pickle::Kind::datetime, &pickle::Object::as_datetime> {};
+    : detail::DatetimeTransfer<pickle::DateTime, &pickle::Encoder::datetime, &pickle::Decoder::datetime> {};
 template <>
 struct Transfer<pickle::TimeDelta>
-    : detail::DatetimeTransfer<pickle::TimeDelta, pickle::Kind::timedelta, &pickle::Object::as_timedelta> {};
+    : detail::DatetimeTransfer<pickle::TimeDelta, &pickle::Encoder::timedelta, &pickle::Decoder::timedelta> {};
 template <>
 struct Transfer<pickle::TimeZone>
-    : detail::DatetimeTransfer<pickle::TimeZone, pickle::Kind::timezone, &pickle::Object::as_timezone> {};
+    : detail::DatetimeTransfer<pickle::TimeZone, &pickle::Encoder::timezone, &pickle::Decoder::timezone> {};
 
-/// The count, in the unit that the type has at both ends: an int or a float.
+/// A datetime.date.
+template <>
+struct Transfer<std::chrono::year_month_day> {
+  using T = std::chrono::year_month_day;
+  static constexpr bool hashable = true;
+  static void write(pickle::Encoder& encoder, const T& value) { encoder.date(pickle::Date::of(value)); }
+  static T read(pickle::Decoder& decoder) { return decoder.date().to_days(); }
+};
+
+/// The count, in the unit that the type has at both ends: an int or a float. A datetime.timedelta is read as well.
 template <class Number, class Period>
 requires detail::Owning<Number>
 struct Transfer<std::chrono::duration<Number, Period>> {
   using T = std::chrono::duration<Number, Period>;
   static constexpr bool hashable = true;
   static void write(pickle::Encoder& encoder, const T& value) { Transfer<Number>::write(encoder, value.count()); }
-  static T read(pickle::Decoder& decoder) { return T(Transfer<Number>::read(decoder)); }
+  static T read(pickle::Decoder& decoder) {
+    if constexpr (detail::NumberOfUnits<Number>) {
+      if (const auto found = decoder.try_duration()) return detail::in_units_of<T>(decoder, *found);
+    }
+    return T(Transfer<Number>::read(decoder));
+  }
 };
-/// The time since the clock's beginning, which for steady_clock is the machine's start.
+/// The time since the clock's beginning, which for steady_clock is the machine's start. Of system_clock, a
+/// datetime.datetime that has a zone is read as well.
 template <class Clock, class Duration>
 requires detail::Owning<Duration>
 struct Transfer<std::chrono::time_point<Clock, Duration>> {
@@ -265,7 +302,14 @@ struct Transfer<std::chrono::time_point<Clock, Duration>> {
   static void write(pickle::Encoder& encoder, const T& value) {
     Transfer<Duration>::write(encoder, value.time_since_epoch());
   }
-  static T read(pickle::Decoder& decoder) { return T(Transfer<Duration>::read(decoder)); }
+  static T read(pickle::Decoder& decoder) {
+    if constexpr (std::is_same_v<Clock, std::chrono::system_clock> && detail::NumberOfUnits<typename Duration::rep>) {
+      if (const auto found = decoder.try_moment()) {
+        return T(detail::in_units_of<Duration>(decoder, found->time_since_epoch()));
+      }
+    }
+    return T(Transfer<Duration>::read(decoder));
+  }
 };
 
 /// A tuple.
