@@ -94,6 +94,8 @@ TYPED = [
     numpy.ones((2, 3), 'c16'), numpy.arange(3, dtype='>f4'),
     (datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc), datetime.timedelta(1)),
     datetime.timezone(datetime.timedelta(hours=1), 'x'), ('name', {'any': [1, 2.5]}),
+    (datetime.date(2026, 11, 29), datetime.time(23, 59, tzinfo=datetime.timezone(datetime.timedelta(1, -60), 'x'))),
+    datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc), datetime.timedelta(milliseconds=-7), datetime.date(1, 1, 1),
 ]
 
 
@@ -183,6 +185,7 @@ def main():
                                       pickle.PickleBuffer(bytes(16))]))
     write('pickle', 'beside-fortran', beside(numpy.asfortranarray(numpy.arange(6.).reshape(2, 3))))
     write('pickle', 'python2', b"(S'a\\x41\\n'\nT\x01\x00\x00\x00bU\x01cl.")
+    write('pickle', 'python2-ordered', b'\x80\x02ccollections\nOrderedDict\nq\x00]q\x01(]q\x02(U\x01bq\x03K\x01ee\x85q\x04Rq\x05.')
     write('pickle', 'read-only', b'\x80\x05\x96' + struct.pack('<Q', 1) + b'x' + b'\x98' * 20 + b'.')
     write('pickle', 'transposed', b'cnumpy.core.numeric\n_frombuffer\n(C\x06abcdefcnumpy\ndtype\n(Vu1\nI00\nI01\ntR'
                                   b'(I3\nV|\nNNNI-1\nI-1\nI0\ntb(I2\nI3\ntVK\n(I1\nI0\nttR.')

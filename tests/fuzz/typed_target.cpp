@@ -1,4 +1,5 @@
 #include <array>
+#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -73,7 +74,9 @@ constexpr auto& readers =
                std::vector<pickle::NdBuffer>, ByValue<bool>, ByValue<float>, Eigen::MatrixXd,
                Eigen::Matrix<std::complex<double>, 2, Eigen::Dynamic>, Eigen::RowVectorXf,
                std::tuple<pickle::DateTime, pickle::TimeDelta>, pickle::TimeZone,
-               std::pair<std::string, pickle::Object>>;
+               std::pair<std::string, pickle::Object>, std::tuple<pickle::Date, pickle::Time>,
+               std::chrono::system_clock::time_point, std::chrono::duration<std::int16_t, std::milli>,
+               std::chrono::year_month_day>;
 
 }  // namespace
 }  // namespace runrig
