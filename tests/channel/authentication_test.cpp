@@ -129,6 +129,8 @@ TEST(ChallengeTest, EveryOtherAnswerIsRefused) {
     }
   }
   refused(detail::challenge_answer(with_key("another"), challenge, "peer"));
+  // Pitfall A1: of who has no key at all.
+  refused(joined("{sha256}", detail::hmac(Digest::sha256, {}, std::span(challenge).subspan(11))));
   for (const char* const each : {"{sha1}", "{sha512}", "{}", "{", "}", "#WELCOME#"}) refused(joined(each, right));
 }
 

@@ -1,12 +1,17 @@
 #include "runrig/channel/transfer_shm.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "runrig/channel/transfer.hpp"
 #include "runrig/shm/shareable_list.hpp"
+#include "runrig/shm/shared_memory.hpp"
 #include "runrig/shm/value.hpp"
 #include "runrig/sync/barrier.hpp"
 #include "runrig/sync/condition.hpp"
@@ -148,6 +153,29 @@ TEST(TransferShmTest, ALocalViewCannotTravel) {
   std::array<int, 4> local{};
   const NdView<int> view(local.data(), {4});
   EXPECT_THROW(encoded(view), std::logic_error);
+}
+
+// Pitfall W5: names in messages lead nowhere but to segments, whatever else is right about them.
+TEST(TransferShmTest, NamesThatLeadElsewhereAreRefused) {
+  const test::TemporaryDirectory folder;
+  const auto file = folder / "secret";
+  std::ofstream(file) << std::string(4096, 's');
+  const std::string link = test::unique_segment_name();
+  std::filesystem::create_symlink(file, "/dev/shm/" + link);
+  struct stat there {};
+  ASSERT_EQ(::stat(file.c_str(), &there), 0);
+  SegmentHandle handle;
+  handle.id = {there.st_dev, there.st_ino};
+  handle.size_bytes = 4096;
+  for (const std::string& name : {"../.." + file.string(), file.string(), "/" + file.string(), "../shm/" + link, link,
+                                  std::string(".."), std::string(207, '/'), std::string(208, 'x')}) {
+    handle.name.fill('\0');
+    std::copy(name.begin(), name.end(), handle.name.begin());
+    std::vector<std::byte> bytes;
+    pickle::encode(bytes, std::as_bytes(std::span(&handle, 1)));
+    EXPECT_THROW((void)pickle::decode<SharedMemory>(bytes), Error) << name;
+  }
+  std::filesystem::remove("/dev/shm/" + link);
 }
 
 TEST(TransferShmTest, AnEmptyOrForeignHandleIsRefused) {
