@@ -8,9 +8,11 @@
 #include <chrono>
 #include <deque>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,6 +20,7 @@
 
 #include "../engine/pool_test_support.hpp"
 #include "process/fork_server.hpp"
+#include "runrig/channel/queue.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/start_method.hpp"
 #include "runrig/shm/shared.hpp"
@@ -37,6 +40,7 @@ constexpr auto length = 200s;
 #else
 constexpr auto length = 7s;
 #endif
+constexpr int workers = 3;
 constexpr auto patience = 60s;  // with what must end soon, on a machine that is busy as well
 
 // What the tasks use together, and what is counted. Numbers whose order against others matters to nobody.
@@ -55,6 +59,8 @@ struct Scene {
   std::atomic<std::uint64_t> done{0};
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> launches{0};
+  std::atomic<std::uint64_t> answers{0};         // that came through the queue
+  std::atomic<std::uint64_t> lost_questions{0};  // says the queue
 };
 
 }  // namespace
@@ -121,9 +127,37 @@ void use_a_segment(const std::string& name, std::uint64_t value) {
   segment.unlink();
 }
 
+// Messages of several lengths: beside others, and in blocks of their own.
+std::string padding(std::uint64_t number) { return std::string(number % 5 == 0 ? 5000 : number % 40, 'x'); }
+
+struct Question {
+  std::uint64_t number = 0;
+  std::string padding;
+};
+struct Answer {
+  std::uint64_t number = 0;
+  std::uint64_t value = 0;
+  std::uint64_t process = 0;  // whose answer it is,
+  std::uint64_t nth = 0;      // and which of all that this process gave
+  std::string padding;
+};
+struct Queues {
+  Queue<Question> questions{64};
+  Queue<Answer> answers;
+};
+
+void answer_a_question(const Queues& queues) {
+  static std::uint64_t answered = 0;
+  const auto question = queues.questions.try_get();
+  if (!question || question->padding != padding(question->number)) return;  // an answer will be missing then
+  queues.answers.put({question->number, hash(question->number), this_process_identity().mark, ++answered,
+                      padding(question->number + 1)});
+}
+
 // A task of the storm. Others, who may be killed at any moment, use the same things.
-std::uint64_t work(int number, const Shared<Scene>& scene, const std::string& segments) {
+std::uint64_t work(int number, const Shared<Scene>& scene, const std::string& segments, const Queues& queues) {
   ++scene->begun;
+  if (number % 4 == 2) answer_a_question(queues);
   if (number % 64 == 2 || number % 64 == 3) {
     meet_another(*scene, number % 3 == 0);
   } else if (number % 64 == 20) {
@@ -188,11 +222,33 @@ class Load {
 
   void run_until(Clock::time_point end) {
     for (int number = 0; Clock::now() < end && !::testing::Test::HasFatalFailure(); ++number) {
-      sent_.push_back({number, pool_.apply_async(work, number, scene_, segments_)});
+      sent_.push_back({number, pool_.apply_async(work, number, scene_, segments_, queues_)});
+      if (number % 4 == 2) asked_ += queues_.questions.try_put({asked_, padding(asked_)}) ? 1U : 0U;
       if (sent_.size() > 100) take_one();
+      take_answers();
       if (number % 1000 == 0) launch(static_cast<std::uint64_t>(number));
     }
     while (!sent_.empty() && !::testing::Test::HasFatalFailure()) take_one();
+  }
+
+  /// When nobody is at the queues any more: each question has been answered once, is still there, is lost and counted,
+  /// or was in the hands of somebody who was killed.
+  void check_queues() {
+    take_answers();
+    std::uint64_t unasked = 0;
+    while (const auto question = queues_.questions.try_get()) {
+      EXPECT_FALSE(answered_.contains(question->number));
+      ++unasked;
+    }
+    const std::uint64_t missing = asked_ - unasked - answered_.size();
+    scene_->answers = answered_.size();
+    scene_->lost_questions = queues_.questions.lost();
+    EXPECT_EQ(queues_.answers.lost(), 0U) << "only this process gets them";
+    EXPECT_LE(scene_->lost_questions, missing);
+    // With its template all workers of a pool may die.
+    EXPECT_LE(missing, scene_->lost_questions + scene_->worker_kills + (1 + workers) * scene_->maker_kills);
+    queues_.questions.put({1, "goes on"}, patience);
+    EXPECT_EQ(queues_.questions.get(patience).padding, "goes on");
   }
 
  private:
@@ -213,6 +269,17 @@ class Load {
     sent_.pop_front();
   }
 
+  void take_answers() {
+    while (const auto answer = queues_.answers.try_get()) {
+      ASSERT_EQ(answer->value, hash(answer->number));
+      ASSERT_EQ(answer->padding, padding(answer->number + 1));
+      ASSERT_TRUE(answered_.insert(answer->number).second) << answer->number << " for the second time";
+      std::uint64_t& last = last_of_[answer->process];
+      ASSERT_GT(answer->nth, last) << "out of order";
+      last = answer->nth;
+    }
+  }
+
   void launch(std::uint64_t round) {
     LaunchOptions options;
     options.slices = slices;
@@ -231,19 +298,25 @@ class Load {
   const std::string segments_;
   const test::ArenaArray<std::uint64_t> values_;
   std::deque<Sent> sent_;
+  const Queues queues_;
+  std::uint64_t asked_ = 0;
+  std::set<std::uint64_t> answered_;
+  std::map<std::uint64_t, std::uint64_t> last_of_;  // by process
 };
 
 void run_storm(StartMethod method, const Shared<Scene>& scene, const std::string& segments, unsigned seed) {
   const auto descriptors = test::open_descriptors();
   {
     PoolOptions options;
-    options.workers = 3;
+    options.workers = workers;
     options.retries = 2;
     options.start_method = method;
     Pool pool(options);
     Killer killer(pool, scene, seed);
-    Load(pool, scene, segments).run_until(Clock::now() + length);
+    Load load(pool, scene, segments);
+    load.run_until(Clock::now() + length);
     killer.stop();
+    load.check_queues();
     EXPECT_EQ(pool.apply([](int a) { return a + 1; }, 1), 2) << "the pool goes on";
     const auto guard = hold(*scene);
     EXPECT_EQ(scene->first, scene->second);
@@ -277,12 +350,15 @@ TEST_P(PoolStormTest, EveryTaskIsRightOrLostNothingHangsAndNothingIsLeft) {
   EXPECT_GT(scene->maker_kills, 2U);
   EXPECT_GT(scene->done, 350U);
   EXPECT_GT(scene->launches, 0U);
+  EXPECT_GT(scene->answers, 30U);
   for (const auto& [name, number] :
        std::initializer_list<std::pair<const char*, std::uint64_t>>{{"worker_kills", scene->worker_kills},
                                                                     {"maker_kills", scene->maker_kills},
                                                                     {"done", scene->done},
                                                                     {"lost", scene->lost},
                                                                     {"launches", scene->launches},
+                                                                    {"answers", scene->answers},
+                                                                    {"lost_questions", scene->lost_questions},
                                                                     {"repairs", scene->repairs},
                                                                     {"meetings", scene->meetings},
                                                                     {"breaks", scene->breaks}}) {
