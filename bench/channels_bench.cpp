@@ -2,6 +2,7 @@
 //
 //     bench_channels rate|spinning|parked|value WHAT COUNT [BYTES]
 //     bench_channels reference WHAT COUNT BYTES
+//     bench_channels send|receive FD COUNT BYTES    arrays through a Unix socket, whose other end is another program's
 //
 // prints one JSON object. Results are checked before they are told.
 
@@ -28,6 +29,7 @@
 
 #include "runrig/channel/connection.hpp"
 #include "runrig/channel/queue.hpp"
+#include "runrig/channel/transfer_arrays.hpp"
 #include "runrig/channel/transfer_shm.hpp"
 #include "runrig/shm/anonymous_memory.hpp"
 #include "runrig/shm/nd_array.hpp"
@@ -320,6 +322,29 @@ void reference(std::int64_t count, std::size_t bytes) {
   tell_latencies(std::move(times));
 }
 
+// The ends of what bench/channels measures with a Python at the other end.
+void send_arrays(int socket, std::int64_t count, std::size_t bytes) {
+  Connection connection{UniqueFd(socket)};
+  auto array = NdArray<double>::create_anonymous({bytes / sizeof(double)});
+  for (std::int64_t i = 0; i < count; ++i) {
+    array(array.size() - 1) = static_cast<double>(i);
+    connection.send(by_value(array));
+  }
+}
+void receive_arrays(int socket, std::int64_t count, std::size_t bytes) {
+  Connection connection{UniqueFd(socket)};
+  std::int64_t begin = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto array = connection.recv<ByValue<double>>();
+    if (array.size() != bytes / sizeof(double) || array(array.size() - 1) != static_cast<double>(i)) {
+      throw std::runtime_error("an array is wrong");
+    }
+    if (i == 0) begin = now_ns();
+  }
+  const auto spent = static_cast<double>(now_ns() - begin);
+  std::printf("{\"gb_per_second\": %.4f}\n", static_cast<double>(count - 1) * static_cast<double>(bytes) / spent);
+}
+
 template <class Between>
 void run(std::string_view what, std::int64_t count, std::size_t bytes) {
   if (what == "rate") return rate<Between>(count);
@@ -333,6 +358,8 @@ void run(std::string_view what, std::int64_t count, std::size_t bytes) {
 
 void run(std::string_view what, std::string_view between, std::int64_t count, std::size_t bytes) {
   if (what == "reference") return reference(count, bytes);
+  if (what == "send") return send_arrays(std::stoi(std::string(between)), count, bytes);
+  if (what == "receive") return receive_arrays(std::stoi(std::string(between)), count, bytes);
   if (between == "queue") return run<OurQueue>(what, count, bytes);
   if (between == "bounded") return run<OurBoundedQueue>(what, count, bytes);
   if (between == "simple") return run<OurSimpleQueue>(what, count, bytes);
@@ -348,7 +375,8 @@ void run(std::string_view what, std::string_view between, std::int64_t count, st
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr, "usage: bench_channels rate|spinning|parked|value|reference WHAT COUNT [BYTES]\n");
+    std::fprintf(stderr,
+                 "usage: bench_channels rate|spinning|parked|value|reference|send|receive WHAT COUNT [BYTES]\n");
     return 2;
   }
   try {
