@@ -41,6 +41,12 @@ constexpr auto length = 200s;
 constexpr auto length = 7s;
 #endif
 constexpr int workers = 3;
+constexpr auto overtime = 30s;  // for what a storm has at least, on a machine that is busy as well
+constexpr std::uint64_t least_worker_kills = 71;
+constexpr std::uint64_t least_maker_kills = 3;
+constexpr std::uint64_t least_done = 351;
+constexpr std::uint64_t least_launches = 1;
+constexpr std::uint64_t least_answers = 31;
 constexpr auto patience = 60s;  // with what must end soon, on a machine that is busy as well
 
 // What the tasks use together, and what is counted. Numbers whose order against others matters to nobody.
@@ -220,8 +226,13 @@ class Load {
   Load(Pool& pool, Shared<Scene> scene, std::string segments)
       : pool_(pool), scene_(std::move(scene)), segments_(std::move(segments)), values_(pool.arena(), slices) {}
 
+  /// Until `end`, and on until there was enough of all.
   void run_until(Clock::time_point end) {
-    for (int number = 0; Clock::now() < end && !::testing::Test::HasFatalFailure(); ++number) {
+    const auto goes_on = [&] {
+      const auto now = Clock::now();
+      return (now < end || (!is_enough() && now < end + overtime)) && !::testing::Test::HasFatalFailure();
+    };
+    for (int number = 0; goes_on(); ++number) {
       sent_.push_back({number, pool_.apply_async(work, number, scene_, segments_, queues_)});
       if (number % 4 == 2) asked_ += queues_.questions.try_put({asked_, padding(asked_)}) ? 1U : 0U;
       if (sent_.size() > 100) take_one();
@@ -252,6 +263,10 @@ class Load {
   }
 
  private:
+  [[nodiscard]] bool is_enough() const {
+    return scene_->worker_kills >= least_worker_kills && scene_->maker_kills >= least_maker_kills &&
+           scene_->done >= least_done && scene_->launches >= least_launches && answered_.size() >= least_answers;
+  }
   static constexpr std::uint32_t slices = 200;
   struct Sent {
     int number;
@@ -344,13 +359,13 @@ TEST_P(PoolStormTest, EveryTaskIsRightOrLostNothingHangsAndNothingIsLeft) {
   const std::string segments = test::unique_segment_name();
   const Shared<Scene> scene;
   // In a process of its own, whose children and descriptors can be counted.
-  EXPECT_EQ(test::run_in_child([&] { run_storm(GetParam(), scene, segments, seed); }, length + patience), 0);
+  EXPECT_EQ(test::run_in_child([&] { run_storm(GetParam(), scene, segments, seed); }, length + overtime + patience), 0);
   EXPECT_TRUE(test::eventually([&] { return !is_there(segments); }, patience)) << "in /dev/shm";
-  EXPECT_GT(scene->worker_kills, 70U);
-  EXPECT_GT(scene->maker_kills, 2U);
-  EXPECT_GT(scene->done, 350U);
-  EXPECT_GT(scene->launches, 0U);
-  EXPECT_GT(scene->answers, 30U);
+  EXPECT_GE(scene->worker_kills, least_worker_kills);
+  EXPECT_GE(scene->maker_kills, least_maker_kills);
+  EXPECT_GE(scene->done, least_done);
+  EXPECT_GE(scene->launches, least_launches);
+  EXPECT_GE(scene->answers, least_answers);
   for (const auto& [name, number] :
        std::initializer_list<std::pair<const char*, std::uint64_t>>{{"worker_kills", scene->worker_kills},
                                                                     {"maker_kills", scene->maker_kills},
