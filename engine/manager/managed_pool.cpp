@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <optional>
 
 #include "object_table.hpp"
@@ -147,13 +148,20 @@ class ManagedPool final : public TableReferent<ManagedPool>, public std::enable_
     }
     const PoolFunction& called = function_of(types_, args.at(0));
     const auto arguments = args.find(1) != nullptr ? elements_of(args.at(1)) : std::vector<Object>();
-    return Result::pending(submitted([&] { return called.apply(pool_, arguments); }));
+    return noted(Result::pending(submitted([&] { return called.apply(pool_, arguments); })));
   }
   [[nodiscard]] Result::Pending mapped(const Arguments& args, bool star) {
     const PoolFunction& called = function_of(types_, args.at(0));
     const Calls calls = calls_of(args.at(1), star);
     const std::size_t chunk = chunk_of(args, 2, 0);
-    return Result::pending(submitted([&] { return called.map(pool_, calls, chunk); }));
+    return noted(Result::pending(submitted([&] { return called.map(pool_, calls, chunk); })));
+  }
+  /// For join(), which looks after its caller while it waits for them.
+  Result::Pending noted(Result::Pending pending) {
+    const std::scoped_lock guard(mutex_);
+    std::erase_if(under_way_, [](const auto& each) { return each.wait(Deadline::after(std::chrono::seconds(0))); });
+    under_way_.push_back(pending);
+    return pending;
   }
   static Object awaited(Call call, const Result::Pending& pending) {
     (void)Result::wait_for(pending, {}, call.caller);
@@ -226,12 +234,20 @@ class ManagedPool final : public TableReferent<ManagedPool>, public std::enable_
   Object join(Call call) {
     const Arguments none(call.method, call.args, call.kwargs, {});
     if (!ended_.load(std::memory_order_relaxed)) throw ManagedError("ValueError", {"Pool is still running"});
+    std::vector<Result::Pending> left;
+    {
+      const std::scoped_lock guard(mutex_);
+      left = under_way_;
+    }
+    for (const auto& each : left) (void)Result::wait_for(each, {}, call.caller);
     pool_.join();
     return {};
   }
 
   const ManagedTypes types_;  // for its functions
   std::atomic<bool> ended_{false};
+  std::mutex mutex_;
+  std::vector<Result::Pending> under_way_;  // guarded by the mutex, and perhaps some that are done
   Pool pool_;
 };
 

@@ -117,6 +117,29 @@ TEST_F(ManagedPoolTest, Pool_InitializerIsAFunctionOfTheServers) {
   EXPECT_EQ(pool.apply<int>("plus", 1, 2), 103) << "the worker that follows was initialised, too";
 }
 
+TEST(ManagedPoolEndTest, Join_DoesNotKeepAServerFromStopping) {
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    test::Serving serving(with_functions());
+    SyncManager manager({.address = serving.server().address(), .authentication = test::manager_key()});
+    manager.connect();
+    const PoolProxy pool = manager.Pool(1);
+    const auto slow = pool.apply_async<int>("nap", 100'000);
+    std::thread waiter([&] {
+      EXPECT_THROW(
+          {
+            pool.close();
+            pool.join();
+          },
+          Error);
+    });
+    std::this_thread::sleep_for(500ms);  // so that join() is under way, mostly; it holds before, too
+    serving.server().stop();
+    waiter.join();
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s);
+}
+
 TEST_F(ManagedPoolTest, Pool_GoesWithItsLastProxy) {
   { const PoolProxy pool = manager_.Pool(1); }
   EXPECT_EQ(manager_.number_of_objects(), 0U);
