@@ -8,6 +8,7 @@
 
 #include "client.hpp"
 #include "runrig/channel/transfer.hpp"
+#include "runrig/sync/error.hpp"
 #include "runrig/sync/fork_hooks.hpp"
 
 namespace runrig::detail {
@@ -119,6 +120,11 @@ std::vector<std::byte> KnownManagers::tell() const {
 void KnownManagers::learn(std::span<const std::byte> told) {
   if (told.empty()) return;
   const auto all = pickle::decode<Told>(told);
+  for (const auto& [address, key, digest, md5, limit] : all) {
+    if (digest < static_cast<int>(Digest::md5) || digest > static_cast<int>(Digest::sha3_384)) {
+      throw FormatError("start as", "child", "a manager's digest is none that there is");
+    }
+  }
   const std::scoped_lock guard(mutex_);
   for (const auto& [address, key, digest, md5, limit] : all) {
     Known& known = managers_[address];

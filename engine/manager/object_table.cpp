@@ -37,8 +37,7 @@ class Held final : public pickle::ProxyKeeper {
 std::uint64_t random_start() {
   std::uint64_t number = 0;
   check_errno(retry_on_eintr([&] { return ::getrandom(&number, sizeof number, 0); }), "make", "idents of manager");
-  constexpr std::uint64_t addresses = 0x7fff'ffff'ffff;  // as CPython's idents are
-  return (number & addresses & ~std::uint64_t{0xf}) >> 1;
+  return number & 0x3fff'ffff'fff0;  // as an address, which CPython's idents are
 }
 
 }  // namespace
@@ -49,7 +48,7 @@ std::shared_ptr<Referent> served_object(const pickle::Object& proxy) {
   return held == nullptr ? nullptr : held->referent();
 }
 
-ObjectTable::ObjectTable() : last_ident_(random_start() & ~std::uint64_t{0xf}) {}
+ObjectTable::ObjectTable() : last_ident_(random_start()) {}
 
 std::string ObjectTable::add(std::shared_ptr<Referent> referent, std::string_view type_id,
                              const std::vector<std::string>& exposed, std::uint64_t process) {
