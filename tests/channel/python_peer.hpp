@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "runrig/channel/connection.hpp"
@@ -15,16 +18,35 @@
 /// Real Python programs at the other end of a connection.
 namespace runrig::test {
 
-/// Each Python that is installed and has the module, the one that `python_with` finds first.
+/// Each Python that is installed and has the module, the one that `python_with` finds first: those in PATH by the names
+/// of their versions, and those of pyenv, whose names in PATH are bound to one version.
 inline std::vector<std::string> all_pythons(std::string_view modules = "multiprocessing.connection") {
   std::vector<std::string> found;
   if (const auto usual = python_with(modules)) found.push_back(*usual);
+  const auto is_one = [&](const std::string& python, int minor) {
+    const auto tried =
+        run_command({python, "-c", "import " + std::string(modules) + ", sys; print(sys.version_info[1])"});
+    return tried.exit_code == 0 && tried.out == std::to_string(minor) + "\n";
+  };
+  std::vector<std::filesystem::path> folders{""};
+  const char* home = std::getenv("HOME");
+  const char* pyenv = std::getenv("PYENV_ROOT");
+  if (pyenv != nullptr || home != nullptr) {
+    const auto root = pyenv != nullptr ? std::filesystem::path(pyenv) : std::filesystem::path(home) / ".pyenv";
+    std::error_code none;  // no such folder: no Python there
+    for (const auto& each : std::filesystem::directory_iterator(root / "versions", none)) {
+      folders.push_back(each.path() / "bin");
+    }
+  }
   for (int minor = 8; minor < 20; ++minor) {
     const std::string name = "python3." + std::to_string(minor);
-    const auto tried = run_command({"sh", "-c",
-                                    "command -v " + name + " && " + name + " -c 'import " + std::string(modules) +
-                                        ", sys; print(sys.executable)'"});
-    if (tried.exit_code == 0) found.push_back(name);
+    for (const auto& folder : folders) {
+      const std::string python = folder / name;
+      if ((folder.empty() || std::filesystem::exists(python)) && is_one(python, minor)) {
+        found.push_back(python);
+        break;
+      }
+    }
   }
   return found;
 }
