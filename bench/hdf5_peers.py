@@ -1,6 +1,6 @@
 """What bench/hdf5 compares with, and what it needs: each command does one thing and exits. h5py and NumPy.
 
-    make FILE MIB, make-files FOLDER N FILE, read FILE, stats FILE DATASET, map IN OUT, stats-files FOLDER,
+    make FILE MIB, make-plain FILE MIB, make-files FOLDER N FILE, read FILE, stats FILE DATASET, map IN OUT, stats-files FOLDER,
     map-files FOLDER OUT, same A B; those that have a version in processes take --processes
 """
 import json
@@ -35,6 +35,16 @@ def make(path, mebibytes):
         for i in range(0, rows, 64 * ROWS):
             plain[i:i + 64 * ROWS] = x[i:i + 64 * ROWS]
         print(json.dumps({"ratio": x.size * 4 / x.id.get_storage_size()}))
+
+
+def make_plain(path, mebibytes):
+    """Contiguous values alone."""
+    rows = int(mebibytes) * ROWS
+    with h5py.File(path, "w") as f:
+        plain = f.create_dataset("plain", (rows, COLUMNS), "f4")
+        values = field(64 * ROWS, COLUMNS)
+        for i in range(0, rows, len(values)):
+            plain[i:i + len(values)] = values[:rows - i]
 
 
 def make_files(folder, count, whole):
@@ -185,7 +195,7 @@ def same(one, other, name, other_name):
         print(json.dumps({"bytes": a.id.get_storage_size() / b.id.get_storage_size()}))
 
 
-COMMANDS = {"make": make, "make-files": make_files, "read": read, "stats": stats, "stats-files": stats_files,
+COMMANDS = {"make": make, "make-plain": make_plain, "make-files": make_files, "read": read, "stats": stats, "stats-files": stats_files,
             "map": map_file, "map-files": map_files, "same": same}
 
 if __name__ == "__main__":
