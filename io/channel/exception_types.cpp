@@ -59,6 +59,7 @@ constexpr std::array exception_types{
     ExceptionType{"SyntaxError", "Exception", true},
     ExceptionType{"IndentationError", "SyntaxError", true},
     ExceptionType{"TabError", "IndentationError", true},
+    ExceptionType{"_IncompleteInputError", "SyntaxError"},  // what an interactive interpreter of 3.13 raises
     ExceptionType{"SystemError", "Exception", true},
     ExceptionType{"TypeError", "Exception", true},
     ExceptionType{"ValueError", "Exception", true},
