@@ -16,10 +16,27 @@ constexpr std::int64_t seconds_per_day = 86'400;
 constexpr std::int64_t microseconds_per_day = seconds_per_day * microseconds_per_second;
 constexpr std::int32_t most_days = 999'999'999;
 constexpr unsigned fold_bit = 0x80;
+constexpr const char* unknown_year = "a date whose year is not 1 to 9999";
 
 std::chrono::year_month_day calendar(const Date& date) noexcept {
   return {std::chrono::year(date.year), std::chrono::month(static_cast<unsigned>(date.month)),
           std::chrono::day(static_cast<unsigned>(date.day))};
+}
+
+constexpr std::chrono::sys_days first_day{std::chrono::year(1) / 1 / 1};
+constexpr std::chrono::sys_days last_day{std::chrono::year(9999) / 12 / 31};
+
+/// Whole days, and from there what is not negative. By hand, because std::chrono::floor() goes through microseconds
+/// that the earliest day does not have.
+struct Split {
+  std::chrono::days days;
+  microseconds rest;
+};
+Split split(microseconds length) noexcept {
+  const std::int64_t rest = length.count() % microseconds_per_day;
+  const auto whole = std::chrono::days(length.count() / microseconds_per_day);
+  if (rest >= 0) return {whole, microseconds(rest)};
+  return {whole - std::chrono::days(1), microseconds(rest + microseconds_per_day)};
 }
 
 template <class T>
@@ -58,7 +75,7 @@ const char* find_fault(const TimeZone& value) noexcept {
 }
 
 const char* find_fault(const Date& value) noexcept {
-  if (value.year < 1 || value.year > 9999) return "a date whose year is not 1 to 9999";
+  if (value.year < 1 || value.year > 9999) return unknown_year;
   if (value.month < 1 || value.month > 12) return "a date whose month is not 1 to 12";
   if (value.day < 1 || value.day > 31 || !calendar(value).ok()) return "a date whose day is not in its month";
   return nullptr;
@@ -79,8 +96,7 @@ const char* find_fault(const DateTime& value) noexcept {
 }
 
 TimeDelta TimeDelta::of(std::chrono::microseconds length) noexcept {
-  const auto days = std::chrono::floor<std::chrono::days>(length);
-  const auto rest = length - days;  // not negative
+  const auto [days, rest] = split(length);
   return {static_cast<std::int32_t>(days.count()), static_cast<std::int32_t>(rest.count() / microseconds_per_second),
           static_cast<std::int32_t>(rest.count() % microseconds_per_second)};
 }
@@ -108,8 +124,11 @@ Date Date::of(std::chrono::year_month_day day) {
 std::chrono::sys_days Date::to_days() const { return calendar(checked(*this)); }
 
 DateTime DateTime::of(std::chrono::sys_time<microseconds> when) {
-  const auto day = std::chrono::floor<std::chrono::days>(when);
-  const std::chrono::hh_mm_ss clock(when - day);
+  const auto [days, rest] = split(when.time_since_epoch());
+  const std::chrono::sys_days day(days);
+  // Here, because of longer years than it can hold std::chrono makes others.
+  if (day < first_day || day > last_day) throw std::logic_error(unknown_year);
+  const std::chrono::hh_mm_ss clock(rest);
   return {Date::of(day),
           {static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
            static_cast<int>(clock.seconds().count()), static_cast<int>(clock.subseconds().count()), 0, TimeZone{}}};

@@ -39,6 +39,12 @@ TEST(PickleDatetimeTest, DatetimesAreMomentsAndBack) {
   EXPECT_THROW((void)west.to_sys(), std::logic_error);
   EXPECT_EQ(DateTime::of(sys_days(std::chrono::year(1901) / 1 / 1) - 1us).date, (Date{1900, 12, 31}));
   EXPECT_THROW((void)DateTime::of(sys_days(std::chrono::year(10'000) / 1 / 1)), std::logic_error);
+  // Of those, 4464 is what 70000 is in 16 bits.
+  for (const auto far :
+       {std::chrono::sys_time<std::chrono::microseconds>::min(), sys_days(std::chrono::days(24'847'500)) + 0us,
+        std::chrono::sys_time<std::chrono::microseconds>::max()}) {
+    EXPECT_THROW((void)DateTime::of(far), std::logic_error);
+  }
   EXPECT_THROW((void)Date::of(std::chrono::year(2026) / 2 / 29), std::logic_error);
 }
 
