@@ -107,8 +107,7 @@ Fingerprint hash_scalar(const NdBuffer& value) {
   if (dtype && is_complex(*dtype)) return hash_complex(complex_number(*dtype, value.bytes()));
   if (dtype) {
     return visit_dtype(*dtype, [&]<class T>(std::type_identity<T>) {
-      T element;
-      std::memcpy(&element, value.bytes().data(), sizeof element);
+      const T element = native_element<T>(value.bytes());
       if constexpr (std::is_same_v<T, half>) {
         return hash_real(static_cast<float>(element));
       } else if constexpr (std::is_floating_point_v<T>) {

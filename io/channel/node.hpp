@@ -1,9 +1,13 @@
 #pragma once
 
 #include <complex>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -148,5 +152,17 @@ struct Access {
 
 /// The one element of a NumPy scalar of a complex type.
 [[nodiscard]] std::complex<double> complex_number(DType dtype, std::span<const std::byte> element) noexcept;
+/// An element that is no complex number, in the machine's byte order. A bool is whether its byte, which may have any
+/// value in a pickle that NumPy did not write, is zero.
+template <class T>
+[[nodiscard]] T native_element(std::span<const std::byte> bytes) noexcept {
+  if constexpr (std::is_same_v<T, bool>) {
+    return bytes.front() != std::byte{0};
+  } else {
+    T element;
+    std::memcpy(&element, bytes.data(), sizeof element);
+    return element;
+  }
+}
 
 }  // namespace runrig::pickle::detail

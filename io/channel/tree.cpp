@@ -1,7 +1,6 @@
 #include "tree.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <type_traits>
 
 #include "node.hpp"
@@ -19,8 +18,7 @@ Object plain(const Object& object) {
   if (!dtype || array.bytes().size() != item_bytes(*dtype)) return object;
   if (is_complex(*dtype)) return complex_number(*dtype, array.bytes());
   return visit_dtype(*dtype, [&]<class T>(std::type_identity<T>) -> Object {
-    T value{};
-    std::memcpy(&value, array.bytes().data(), sizeof value);
+    const T value = native_element<T>(array.bytes());
     if constexpr (std::is_same_v<T, half>) {
       return static_cast<float>(value);
     } else {

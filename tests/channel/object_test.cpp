@@ -76,6 +76,7 @@ TEST(ObjectTest, EqualKeysOfAllNumericTypesMeet) {
       {std::complex<double>(2, 0), 2},
       {Object::tuple({1, 2.0}), Object::tuple({1.0, 2})},
       {Object::frozenset({1, 2, 3}), Object::frozenset({3.0, 2, true})},
+      {Object::numpy_scalar(NdBuffer(DType::boolean, {}, {std::byte{129}})), true},
       {Object::numpy_scalar(NdBuffer(DType::int8, {}, {std::byte{0xFF}})), -1},
   };
   for (const auto& [a, b] : equal) EXPECT_TRUE(Object::set({a}).contains(b)) << kind_name(a.kind());
