@@ -72,7 +72,9 @@ template <class T>
 void look_ahead(const T* row) {
   constexpr std::size_t line_items = 64 / sizeof(T);
   for (std::size_t i = 0; i < statistics_lanes; i += line_items) {
-    __builtin_prefetch(row + statistics_chunk_elements + i);
+    // By its address: beyond the array there is no element to point to.
+    const auto ahead = reinterpret_cast<std::uintptr_t>(row) + (statistics_chunk_elements + i) * sizeof(T);
+    __builtin_prefetch(reinterpret_cast<const void*>(ahead));
   }
 }
 

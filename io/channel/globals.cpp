@@ -237,7 +237,7 @@ Object Constructor::exception(const Global& global, std::span<const Object> argu
   budget_.charge_node<ExceptionNode>();
   budget_.charge((arguments.size() + 1) * sizeof(Object));
   return Access::make<ExceptionNode>(exception_type_made(*global.exception, arguments),
-                                     std::vector<Object>(arguments.begin(), arguments.end()), Object());
+                                     std::vector<Object>(arguments.begin(), arguments.end()));
 }
 
 void Constructor::set_state(const Object& object, const Object& state) {

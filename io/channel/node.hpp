@@ -69,6 +69,11 @@ struct SequenceNode : Node {  // list, tuple
 };
 /// Its items are the arguments and, last, the attributes: a dict or None.
 struct ExceptionNode : SequenceNode {
+  /// Without attributes, for which None stands.
+  ExceptionNode(const ExceptionType& of, std::vector<Object> arguments)
+      : SequenceNode(Kind::exception, std::move(arguments)), type(of) {
+    items.emplace_back();
+  }
   ExceptionNode(const ExceptionType& of, std::vector<Object> arguments, Object attributes)
       : SequenceNode(Kind::exception, std::move(arguments)), type(of) {
     items.push_back(std::move(attributes));
