@@ -10,7 +10,9 @@ target_compile_options(runrig_warnings INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wno-unused-private-field>)
 target_compile_definitions(runrig_warnings INTERFACE $<$<BOOL:${RUNRIG_KILLPOINTS}>:RUNRIG_KILLPOINTS=1>)
 if(RUNRIG_SANITIZE)
-  add_compile_options(-fsanitize=${RUNRIG_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # GCC says of itself that with a sanitizer it warns of what is no mistake, of values that may not be initialized above all.
+  add_compile_options(-fsanitize=${RUNRIG_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   add_link_options(-fsanitize=${RUNRIG_SANITIZE})
 endif()
 
