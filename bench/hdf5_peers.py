@@ -1,7 +1,7 @@
 """What bench/hdf5 compares with, and what it needs: each command does one thing and exits. h5py and NumPy.
 
-    make FILE MIB, make-plain FILE MIB, make-files FOLDER N FILE, read FILE, stats FILE DATASET, map IN OUT, stats-files FOLDER,
-    map-files FOLDER OUT, same A B; those that have a version in processes take --processes
+    make FILE MIB, make-plain FILE MIB, make-files FOLDER N FILE, read FILE, stats FILE DATASET, map IN OUT,
+    stats-files FOLDER, map-files FOLDER OUT, same A B; those that have a version in processes take --processes
 """
 import json
 import multiprocessing
@@ -195,8 +195,8 @@ def same(one, other, name, other_name):
         print(json.dumps({"bytes": a.id.get_storage_size() / b.id.get_storage_size()}))
 
 
-COMMANDS = {"make": make, "make-plain": make_plain, "make-files": make_files, "read": read, "stats": stats, "stats-files": stats_files,
-            "map": map_file, "map-files": map_files, "same": same}
+COMMANDS = {"make": make, "make-plain": make_plain, "make-files": make_files, "read": read, "stats": stats,
+            "stats-files": stats_files, "map": map_file, "map-files": map_files, "same": same}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]](*[each for each in sys.argv[2:] if each != "--processes"])
