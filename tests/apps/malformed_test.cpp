@@ -54,15 +54,15 @@ CommandResult run_on(std::vector<std::string> arguments, const std::vector<std::
 }
 
 /// What both commands say of the same files.
-struct Batch {
+struct BothOutputs {
   InfoOutput info;
   StatsOutput stats;
 };
 
 /// Runs both commands over all of `files` at once. From each of them every file must get a result, an error, or, where
 /// there are no numbers in it, the word that says so.
-Batch run_batch(const std::vector<std::string>& files) {
-  Batch batch;
+BothOutputs run_batch(const std::vector<std::string>& files) {
+  BothOutputs batch;
   const auto info = run_on({"info", "--json"}, files);
   batch.info = parse_info(info);
   expect_errors_are_told(info, batch.info.errors.size());

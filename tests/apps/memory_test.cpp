@@ -22,8 +22,8 @@ constexpr std::uint64_t array_bytes = 20 * 1024 * mib;
 #else
 constexpr std::uint64_t array_bytes = 2 * 1024 * mib;
 #endif
-constexpr std::uint64_t columns = 4096;
-constexpr std::uint64_t rows = array_bytes / (columns * sizeof(float));
+constexpr std::uint64_t row_elements = 4096;
+constexpr std::uint64_t rows = array_bytes / (row_elements * sizeof(float));
 constexpr auto limit = array_bytes > 4096 * mib ? 3600s : 280s;
 
 /// /x, contiguous, of which nothing but holes is on the disk.
@@ -31,7 +31,7 @@ void make_sparse_file(const std::string& path) {
   auto file = hdf5::OutputFile::create(path);
   hdf5::OutputSpec spec;
   spec.dtype = DType::float32;
-  spec.shape = Shape{rows, columns};
+  spec.shape = Shape{rows, row_elements};
   file.create_dataset("/x", spec);
   file.close();
 }
@@ -70,7 +70,7 @@ TEST_F(MemoryTest, AFileLargerThanItGoesThroughEveryCommand) {
     const auto stats = parse_stats(within_memory({"stats", "--json", file, "-d", dataset}));
     ASSERT_TRUE(stats.results.contains({file, dataset}));
     const Json& found = stats.results.at({file, dataset});
-    EXPECT_EQ(found.at("count"), rows * columns);
+    EXPECT_EQ(found.at("count"), rows * row_elements);
     EXPECT_EQ(found.at("min"), value);
     EXPECT_EQ(found.at("max"), value);
   };
@@ -90,7 +90,7 @@ TEST_F(MemoryTest, ChunksWhoseRowIsLargerThanItAreReadWithinIt) {
   const std::string tall = directory_ / "tall.h5";
   within_memory({"repack", input_, "-o", tall, "--filter", "shuffle,deflate:fast", "--chunk", "2048x128"});
   const auto stats = parse_stats(within_memory({"stats", "--json", tall}));
-  EXPECT_EQ(stats.results.at({tall, "/x"}).at("count"), rows * columns);
+  EXPECT_EQ(stats.results.at({tall, "/x"}).at("count"), rows * row_elements);
   within_memory({"map", "x+1", tall, "-i", "x=/x", "-o", directory_ / "out.h5"});
 }
 

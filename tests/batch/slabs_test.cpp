@@ -6,18 +6,12 @@
 #include <random>
 #include <vector>
 
+#include "dataset_support.hpp"
+
 namespace runrig::batch {
 namespace {
 
-hdf5::DatasetInfo dataset(Shape shape, Shape chunk) {
-  hdf5::DatasetInfo info;
-  info.type.numeric = true;
-  info.type.dtype = DType::float32;
-  info.shape = shape;
-  info.chunk = chunk;
-  info.layout = chunk.rank() > 0 ? hdf5::Layout::chunked : hdf5::Layout::contiguous;
-  return info;
-}
+using test_samples::dataset;
 
 // The first element's number in C order, if the box is a range of them.
 std::uint64_t flat(const Shape& shape, const Shape& start) {

@@ -6,20 +6,13 @@
 #include <random>
 #include <vector>
 
+#include "dataset_support.hpp"
 #include "support.hpp"
 
 namespace runrig::batch {
 namespace {
 
-hdf5::DatasetInfo dataset(const Shape& shape, const Shape& chunk) {
-  hdf5::DatasetInfo info;
-  info.type.numeric = true;
-  info.type.dtype = DType::int32;
-  info.layout = hdf5::Layout::chunked;
-  info.shape = shape;
-  info.chunk = chunk;
-  return info;
-}
+using test_samples::dataset;
 
 // The coordinates of a dataset, all in C order.
 void next_coordinates(Shape& at, const Shape& shape) {

@@ -7,20 +7,13 @@
 #include <random>
 #include <vector>
 
+#include "dataset_support.hpp"
 #include "slabs.hpp"
 
 namespace runrig::batch {
 namespace {
 
-hdf5::DatasetInfo dataset(const Shape& shape, const Shape& chunk) {
-  hdf5::DatasetInfo info;
-  info.type.numeric = true;
-  info.type.dtype = DType::float32;
-  info.shape = shape;
-  info.chunk = chunk;
-  info.layout = chunk.rank() > 0 ? hdf5::Layout::chunked : hdf5::Layout::contiguous;
-  return info;
-}
+using test_samples::dataset;
 
 /// What the tiles of a stream do.
 struct Account {

@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // Python 3.11 and older know nothing but MD5.
-Authentication with_key(std::string_view key) {
+Authentication for_python(std::string_view key) {
   Authentication result = test::with_key(key);
   result.allow_md5 = true;
   result.time_limit = 30s;
@@ -40,7 +40,7 @@ RUNRIG_FOR_EACH_FAMILY(ListenerPythonTest);
 
 TEST_P(ListenerPythonTest, PythonsClientComesInWithTheRightKeyOnly) {
   RUNRIG_FOR_EACH_PYTHON(python, "multiprocessing.connection") {
-    Listener listener(address(), {.authentication = with_key("right")});
+    Listener listener(address(), {.authentication = for_python("right")});
     // The connection that the program has already tells the end of each try.
     test::PythonPeer peer(python, "import multiprocessing.connection as m\nat = " + literal(listener.address()) + R"(
 for key in [b'wrong', None, b'right']:
@@ -77,7 +77,8 @@ for i in range(3):
   except (m.AuthenticationError, EOFError, ConnectionResetError) as error: c.send(type(error).__name__)
 )");
     at = Address::from_object(peer.connection().recv());
-    EXPECT_EQ(test::thrown_code([&] { Client(at, {.authentication = with_key("wrong")}); }), ErrorKind::authentication);
+    EXPECT_EQ(test::thrown_code([&] { Client(at, {.authentication = for_python("wrong")}); }),
+              ErrorKind::authentication);
     EXPECT_EQ(peer.connection().recv<std::string>(), "AuthenticationError");
     {
       Client without(at);
@@ -85,7 +86,7 @@ for i in range(3):
       without.send(1);
       EXPECT_NE(peer.connection().recv<std::string>(), "");
     }
-    Client client(at, {.authentication = with_key("right")});
+    Client client(at, {.authentication = for_python("right")});
     client.send(41);
     EXPECT_EQ(client.recv<int>(), 42);
   }

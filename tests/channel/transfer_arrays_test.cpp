@@ -3,30 +3,20 @@
 #include <gmock/gmock.h>
 
 #include "python_peer.hpp"
-#include "runrig/channel/transfer.hpp"
 #include "runrig/engine/transfer_eigen.hpp"
 #include "samples.hpp"
 #include "support.hpp"
+#include "transfer_support.hpp"
 
 // Arrays of ours and of Eigen, as numpy.ndarrays.
 namespace runrig::pickle {
 namespace {
 
+using test_samples::encoded;
 using test_samples::read_file;
+using test_samples::refusal;
 using test_samples::write_file;
 using ::testing::HasSubstr;
-
-template <class T>
-std::vector<std::byte> encoded(const T& value, const Encoding& encoding = {}) {
-  std::vector<std::byte> bytes;
-  encode(bytes, value, encoding);
-  return bytes;
-}
-template <class T>
-std::string refusal(std::span<const std::byte> bytes) {
-  EXPECT_EQ(test::thrown_code([&] { (void)decode<T>(bytes); }), ErrorKind::format);
-  return test::thrown_text([&] { (void)decode<T>(bytes); });
-}
 
 static_assert(std::is_same_v<Received<ByValue<float>>, NdArray<float>>);
 static_assert(std::is_same_v<Received<Eigen::Map<const Eigen::VectorXd>>, Eigen::VectorXd>);

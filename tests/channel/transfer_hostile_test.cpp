@@ -6,6 +6,7 @@
 #include "samples.hpp"
 #include "support.hpp"
 #include "transfer_samples.hpp"
+#include "transfer_support.hpp"
 #include "transfer_typed_samples.hpp"
 
 // Bytes from a broken or hostile peer, where a value of a known type is expected.
@@ -14,18 +15,6 @@ namespace {
 
 using namespace test_samples;
 using ::testing::HasSubstr;
-
-template <class T>
-std::string refusal(std::span<const std::byte> bytes, const Limits& limits = {}) {
-  EXPECT_EQ(test::thrown_code([&] { (void)decode<T>(bytes, limits); }), make_error_code(ErrorKind::format));
-  return test::thrown_text([&] { (void)decode<T>(bytes, limits); });
-}
-template <class T>
-std::vector<std::byte> encoded(const T& value) {
-  std::vector<std::byte> bytes;
-  encode(bytes, value);
-  return bytes;
-}
 
 TEST(TransferHostileTest, AWrongTypeIsNamedWithItsPlace) {
   EXPECT_EQ(refusal<int>(encoded("x")), "read 'pickle': at byte 3: expected int, found str");

@@ -18,16 +18,12 @@
 #include "runrig/sync/event.hpp"
 #include "runrig/sync/semaphore.hpp"
 #include "support.hpp"
+#include "transfer_support.hpp"
 
 namespace runrig {
 namespace {
 
-template <class T>
-std::vector<std::byte> encoded(const T& value) {
-  std::vector<std::byte> bytes;
-  pickle::encode(bytes, value);
-  return bytes;
-}
+using pickle::test_samples::encoded;
 
 /// What `body` is given has crossed into another process.
 template <class T>

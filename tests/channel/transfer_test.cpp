@@ -12,6 +12,7 @@
 #include "samples.hpp"
 #include "support.hpp"
 #include "transfer_samples.hpp"
+#include "transfer_support.hpp"
 
 namespace runrig::pickle {
 namespace {
@@ -19,13 +20,6 @@ namespace {
 using namespace test_samples;
 using namespace std::string_literals;
 using namespace std::string_view_literals;
-
-template <class T>
-std::vector<std::byte> encoded(const T& value) {
-  std::vector<std::byte> bytes;
-  encode(bytes, value);
-  return bytes;
-}
 
 /// There and back, on both ways, and with the same meaning to loads().
 template <class T>

@@ -25,7 +25,7 @@ class AsyncResultTest : public ::testing::Test {
   void SetUp() override { RUNRIG_NEED_FORKS(); }
 };
 
-int square(int number) { return number * number; }
+using test::square;
 int fail(int number) { throw std::out_of_range("no such number: " + std::to_string(number)); }
 
 // A task that waits until the test lets it go on.

@@ -15,17 +15,12 @@ namespace runrig {
 namespace {
 
 using test::ArenaArray;
+using test::slices;
 
 class CapturesTest : public ::testing::Test {
  protected:
   void SetUp() override { RUNRIG_NEED_FORKS(); }
 };
-
-LaunchOptions slices(std::uint32_t count) {
-  LaunchOptions options;
-  options.slices = count;
-  return options;
-}
 
 TEST_F(CapturesTest, CapturedPointersIntoPrivateMemoryAreRefusedInWords) {
   Pool pool(1);

@@ -57,13 +57,13 @@ bool agree(complex128 ours, complex128 numpy, double tolerance, double least = 0
   return close(ours.real(), numpy.real(), scale) && close(ours.imag(), numpy.imag(), scale);
 }
 
-struct Case {
+struct ComplexCase {
   std::string ours;
   std::string python;    // empty: the same
   double tolerance = 0;  // in units of the type's epsilon
 };
 
-const char* const program = R"(
+const char* const complex_program = R"(
 import struct, sys, warnings
 import numpy as np
 warnings.simplefilter('ignore')
@@ -105,22 +105,23 @@ with open(f'{folder}/results', 'wb') as out:
             print(line.strip(), error, file=sys.stderr)
 )";
 
-struct Answer {
+struct ComplexAnswer {
   std::string dtype;  // or "error"
   std::vector<complex128> values;
 };
 
-std::vector<Answer> ask_numpy(const std::string& python, const Columns& inputs, const std::vector<Case>& cases) {
+std::vector<ComplexAnswer> ask_numpy(const std::string& python, const Columns& inputs,
+                                     const std::vector<ComplexCase>& cases) {
   const test::TemporaryDirectory folder;
   std::vector<std::string> lines;
-  for (const Case& each : cases) lines.push_back(each.python.empty() ? each.ours : each.python);
-  std::ifstream file = test::ask_python(python, program, folder.path(), inputs, lines);
-  std::vector<Answer> answers;
+  for (const ComplexCase& each : cases) lines.push_back(each.python.empty() ? each.ours : each.python);
+  std::ifstream file = test::ask_python(python, complex_program, folder.path(), inputs, lines);
+  std::vector<ComplexAnswer> answers;
   std::array<char, 20> head{};
   while (file.read(head.data(), head.size())) {
     std::uint32_t bytes = 0;
     std::memcpy(&bytes, head.data() + 16, 4);
-    Answer answer{std::string(head.data(), 16), std::vector<complex128>(bytes / sizeof(complex128))};
+    ComplexAnswer answer{std::string(head.data(), 16), std::vector<complex128>(bytes / sizeof(complex128))};
     answer.dtype.resize(answer.dtype.find('\0'));
     file.read(reinterpret_cast<char*>(answer.values.data()), bytes);
     answers.push_back(std::move(answer));
@@ -151,8 +152,8 @@ Columns complex_inputs(std::size_t elements) {
   return columns;
 }
 
-std::vector<Case> all_cases() {
-  std::vector<Case> cases;
+std::vector<ComplexCase> all_cases() {
+  std::vector<ComplexCase> cases;
   const auto add = [&](const std::string& ours, const std::string& python = {}, double tolerance = 0) {
     cases.push_back({ours, python, tolerance});
   };
@@ -226,12 +227,12 @@ std::vector<Case> all_cases() {
 TEST(ComplexTest, EveryOperationHasNumPysTypeAndValues) {
   RUNRIG_NEED_PYTHON(python, "numpy");
   const Columns inputs = complex_inputs(3000);
-  const std::vector<Case> cases = all_cases();
-  const std::vector<Answer> answers = ask_numpy(python, inputs, cases);
+  const std::vector<ComplexCase> cases = all_cases();
+  const std::vector<ComplexAnswer> answers = ask_numpy(python, inputs, cases);
   ASSERT_EQ(answers.size(), cases.size());
   std::size_t compared = 0;
   for (std::size_t k = 0; k < cases.size(); ++k) {
-    const Case& each = cases[k];
+    const ComplexCase& each = cases[k];
     SCOPED_TRACE(each.ours);
     ASSERT_NE(answers[k].dtype, "error");
     const Column ours = evaluate(each.ours, inputs);
@@ -276,8 +277,9 @@ TEST(ComplexTest, PowersAreNumPysWhereNothingIsInfinite) {
   inputs["d16"] = column_of(b);
   inputs["c8"] = column_of(std::vector<complex64>(1000, {1, 1}));
   inputs["d8"] = inputs["c8"];
-  const std::vector<Case> cases{{"c16**d16", {}, 0}, {"c16**5", {}, 0}, {"c16**2.5", {}, 0}, {"c16**(1+1j)", {}, 0}};
-  const std::vector<Answer> answers = ask_numpy(python, inputs, cases);
+  const std::vector<ComplexCase> cases{
+      {"c16**d16", {}, 0}, {"c16**5", {}, 0}, {"c16**2.5", {}, 0}, {"c16**(1+1j)", {}, 0}};
+  const std::vector<ComplexAnswer> answers = ask_numpy(python, inputs, cases);
   ASSERT_EQ(answers.size(), cases.size());
   for (std::size_t k = 0; k < cases.size(); ++k) {
     const std::vector<complex128> values = as_complex(evaluate(cases[k].ours, inputs));

@@ -26,7 +26,7 @@ class ImapTest : public ::testing::Test {
   void SetUp() override { RUNRIG_NEED_FORKS(); }
 };
 
-int square(int number) { return number * number; }
+using test::square;
 
 TEST_F(ImapTest, Imap_YieldsTheResultsInTheOrderOfTheInput) {
   Pool pool(3);

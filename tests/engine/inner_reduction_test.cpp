@@ -87,7 +87,7 @@ TEST(InnerReduction, ErrorsPointAtTheirColumn) {
   }
 }
 
-const char* const program = R"(
+const char* const inner_program = R"(
 import struct, sys, warnings
 import numpy as np
 from numpy import (sqrt, exp, where, isnan, abs, sum, mean, std, var, min, max, prod, argmin, argmax, any, all, nansum,
@@ -179,8 +179,8 @@ TEST(InnerReductionNumPy, AgreesForAllKindsOfAxes) {
     std::ofstream lines(folder / "cases");
     for (const char* each : cases) lines << each << '\n';
   }
-  const auto run = test::run_command({python, "-c", program, folder.path().string()}, {}, std::chrono::seconds(100),
-                                     {"NPY_PROMOTION_STATE=weak"});
+  const auto run = test::run_command({python, "-c", inner_program, folder.path().string()}, {},
+                                     std::chrono::seconds(100), {"NPY_PROMOTION_STATE=weak"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   PoolOptions options;
   options.arena = arena;

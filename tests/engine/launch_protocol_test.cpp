@@ -14,7 +14,7 @@
 namespace runrig::detail {
 namespace {
 
-constexpr int worker_count = 4;
+constexpr int launch_workers = 4;
 constexpr std::uint32_t slice_count = 200;
 
 // Plain memory: only the protocol's own order keeps its uses apart.
@@ -22,10 +22,10 @@ std::uint64_t results[slice_count];
 
 void unused_body(const std::byte* /*closure*/, SliceContext& /*context*/) {}
 
-class Machine final : public test::ProtocolMachine {
+class LaunchMachine final : public test::ProtocolMachine {
  public:
-  explicit Machine(unsigned seed) : ProtocolMachine(worker_count, seed) { begin(); }
-  ~Machine() { end(); }
+  explicit LaunchMachine(unsigned seed) : ProtocolMachine(launch_workers, seed) { begin(); }
+  ~LaunchMachine() { end(); }
 
   void launch(std::uint32_t epoch, std::uint64_t value) {
     Control& control = *view().control;
@@ -87,7 +87,7 @@ class Machine final : public test::ProtocolMachine {
 TEST(LaunchProtocol, EverySliceIsDoneOrLostWhateverDies) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
-  Machine machine(seed);
+  LaunchMachine machine(seed);
   int lost = 0;
   for (std::uint32_t epoch = 1; epoch <= 60; ++epoch) {
     const std::uint64_t value = std::uint64_t{epoch} * 1'000'000;

@@ -19,7 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::ArenaArray;
 
-int square(int number) { return number * number; }
+using test::square;
 
 class PoolCloseTest : public ::testing::Test {
  protected:

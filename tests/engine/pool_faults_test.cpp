@@ -23,15 +23,14 @@ class PoolFaults : public ::testing::Test {
   void SetUp() override { RUNRIG_NEED_FORKS(); }
 };
 
-LaunchOptions slices(std::uint32_t count) {
-  LaunchOptions options;
-  options.slices = count;
+LaunchOptions going_on(std::uint32_t count) {
+  LaunchOptions options = test::slices(count);
   options.keep_going = true;
   return options;
 }
 
 // Waits for one second of promise, with some for a busy machine.
-constexpr auto promised = 5s;
+using test::promised;
 
 [[gnu::noinline]] int eat_stack(int depth) {
   volatile char page[4096];
@@ -83,7 +82,7 @@ TEST_P(PoolDeaths, AreReportedWithSliceAndReasonAndTheOthersGoOn) {
   const ArenaArray<std::atomic<int>> runs(pool.arena(), 20);
   auto* const count = runs.data();
   const int kind = GetParam().kind;
-  auto launch = pool.launch(slices(20), [=](SliceContext& context) {
+  auto launch = pool.launch(going_on(20), [=](SliceContext& context) {
     count[context.slice()].fetch_add(1);
     if (context.slice() == 7) die(kind);
   });
@@ -104,7 +103,7 @@ TEST_P(PoolDeaths, AreReportedWithSliceAndReasonAndTheOthersGoOn) {
     }
   }
   EXPECT_EQ(pool.workers_lost(), 2U);
-  pool.launch(slices(50), [](SliceContext&) {}).get();
+  pool.launch(going_on(50), [](SliceContext&) {}).get();
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, PoolDeaths,
@@ -118,7 +117,7 @@ TEST_F(PoolFaults, CrashIsFinalAtOnceWhereRetriesAreOffAndAKillIsNot) {
   Pool pool(2);
   const ArenaArray<std::atomic<int>> runs(pool.arena(), 3);
   auto* const count = runs.data();
-  LaunchOptions options = slices(3);
+  LaunchOptions options = going_on(3);
   options.retry_crashes = false;
   auto launch = pool.launch(options, [count](SliceContext& context) {
     const int before = count[context.slice()].fetch_add(1);
@@ -144,7 +143,7 @@ TEST_F(PoolFaults, ExitInASliceRunsNoExitHandlerOfTheParent) {
               handler_calls = calls.data();
               std::atexit([] { handler_calls->fetch_add(1); });
               Pool later(1);  // forked with the handler registered
-              LaunchOptions options = slices(1);
+              LaunchOptions options = going_on(1);
               options.max_kills = 1;
               auto launch = later.launch(options, [](SliceContext&) {
                 std::exit(5);  // NOLINT(concurrency-mt-unsafe)
@@ -158,7 +157,7 @@ TEST_F(PoolFaults, ExitInASliceRunsNoExitHandlerOfTheParent) {
 
 TEST_F(PoolFaults, PoisonSliceIsReportedAfterAsManyKillsAsAllowed) {
   Pool pool(3);
-  LaunchOptions options = slices(100);
+  LaunchOptions options = going_on(100);
   options.max_kills = 3;
   auto launch = pool.launch(options, [](SliceContext& context) {
     if (context.slice() % 50 == 1) ::raise(SIGKILL);
@@ -179,13 +178,13 @@ TEST_F(PoolFaults, IdleWorkersThatAreKilledAreReplaced) {
   for (const pid_t pid : pool.worker_pids()) EXPECT_TRUE(test::process_lives(pid));
   const ArenaArray<std::atomic<int>> sum(pool.arena(), 1);
   auto* const total = sum.data();
-  pool.launch(slices(100), [total](SliceContext&) { total->fetch_add(1); }).get();
+  pool.launch(going_on(100), [total](SliceContext&) { total->fetch_add(1); }).get();
   EXPECT_EQ(total->load(), 100);
 }
 
 TEST_F(PoolFaults, EndlessLoopIsStoppedByTheCpuLimit) {
   Pool pool(2);
-  LaunchOptions options = slices(10);
+  LaunchOptions options = going_on(10);
   options.cpu_limit = 100ms;
   const auto start = Clock::now();
   auto launch = pool.launch(options, [](SliceContext& context) {
@@ -202,7 +201,7 @@ TEST_F(PoolFaults, EndlessLoopIsStoppedByTheCpuLimit) {
 
 TEST_F(PoolFaults, SleepingSliceIsStoppedByTheWallLimitOnly) {
   Pool pool(2);
-  LaunchOptions options = slices(6);
+  LaunchOptions options = going_on(6);
   options.cpu_limit = 10s;
   options.wall_limit = 100ms;
   auto launch = pool.launch(options, [](SliceContext& context) {
@@ -211,12 +210,12 @@ TEST_F(PoolFaults, SleepingSliceIsStoppedByTheWallLimitOnly) {
   ASSERT_TRUE(launch.wait(Deadline::after(10s)));
   EXPECT_EQ(launch.outcome(4).state, SliceState::stalled);
   EXPECT_EQ(launch.outcome(4).message, "took longer than 0.1 s");
-  options = slices(2);
+  options = going_on(2);
   options.cpu_limit = 50ms;
   auto slow = pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(200ms); });  // slow is not stalled
   slow.get();
   // Nor is time that an earlier slice took.
-  options = slices(8);
+  options = going_on(8);
   options.wall_limit = 500ms;
   pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(150ms); }).get();
 }
@@ -225,7 +224,7 @@ TEST_F(PoolFaults, TimeInWhichEverybodyIsStoppedDoesNotCount) {
   PoolOptions pool_options;
   pool_options.workers = 1;
   Pool pool(pool_options);
-  LaunchOptions options = slices(1);
+  LaunchOptions options = going_on(1);
   options.wall_limit = 1500ms;
   auto launch = pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(300ms); });
   std::this_thread::sleep_for(50ms);
@@ -241,11 +240,11 @@ TEST_F(PoolFaults, StoppedWorkerIsNotTakenForDead) {
   Pool pool(2);
   const pid_t stopped = pool.worker_pids()[0];
   ::kill(stopped, SIGSTOP);
-  auto launch = pool.launch(slices(20), [](SliceContext&) {});
+  auto launch = pool.launch(going_on(20), [](SliceContext&) {});
   launch.get();  // the other one does it all
   EXPECT_EQ(pool.workers_lost(), 0U);
   ::kill(stopped, SIGCONT);
-  pool.launch(slices(20), [](SliceContext&) {}).get();
+  pool.launch(going_on(20), [](SliceContext&) {}).get();
 }
 
 TEST_F(PoolFaults, WorkersThatAllDieAtStartAreAnErrorWithItsReasonAndFewForks) {
@@ -262,11 +261,11 @@ TEST_F(PoolFaults, WorkersThatAllDieAtStartAreAnErrorWithItsReasonAndFewForks) {
   std::string text;
   try {
     Pool pool(options);
-    auto launch = pool.launch(slices(3), [](SliceContext&) {});
+    auto launch = pool.launch(going_on(3), [](SliceContext&) {});
     ASSERT_TRUE(launch.wait(Deadline::after(10s)));
     EXPECT_EQ(launch.outcome(0).state, SliceState::lost);
     text = test::thrown_text([&] { launch.get(); });
-    EXPECT_THROW((void)pool.launch(slices(1), [](SliceContext&) {}), WorkerLost);
+    EXPECT_THROW((void)pool.launch(going_on(1), [](SliceContext&) {}), WorkerLost);
   } catch (const WorkerLost& lost) {
     text = lost.what();
   }
@@ -281,7 +280,7 @@ TEST_F(PoolFaults, CrashingInitializerIsNamedBySignal) {
   options.workers = 2;
   options.initializer = [] { ::raise(SIGKILL); };
   Pool pool(options);
-  auto launch = pool.launch(slices(1), [](SliceContext&) {});
+  auto launch = pool.launch(going_on(1), [](SliceContext&) {});
   ASSERT_TRUE(launch.wait(Deadline::after(10s)));
   EXPECT_NE(launch.outcome(0).message.find("the last one was killed by SIGKILL"), std::string::npos)
       << launch.outcome(0).message;
@@ -301,7 +300,7 @@ TEST_F(PoolFaults, ForkThatFailsMidwayLeavesNothing) {
               EXPECT_EQ(test::children_of(::getpid()).size(), 0U);
               EXPECT_EQ(test::open_descriptors(), before);
               Pool small(2);
-              small.launch(slices(4), [](SliceContext&) {}).get();
+              small.launch(going_on(4), [](SliceContext&) {}).get();
               // Nor can there be another template with all its workers now.
               const rlimit lower{3, 3};
               ASSERT_EQ(::setrlimit(RLIMIT_NPROC, &lower), 0);
@@ -328,7 +327,7 @@ TEST_F(PoolFaults, KilledTemplateIsReplacedAndTheLaunchGoesOn) {
   for (int round = 0; round < 3; ++round) {
     *opened = *came = 0;
     const pid_t former = pool.template_pid();
-    auto launch = pool.launch(slices(200), [=](SliceContext& context) {
+    auto launch = pool.launch(going_on(200), [=](SliceContext& context) {
       came->fetch_add(1);
       while (opened->load() == 0 && context.slice() >= 50) std::this_thread::sleep_for(1ms);
       data[context.slice()].fetch_add(1);
@@ -349,7 +348,7 @@ TEST_F(PoolFaults, TemplateKilledWhileIdleIsNoticedByTheNextLaunch) {
   ::kill(pool.template_pid(), SIGKILL);
   const ArenaArray<std::atomic<int>> sum(pool.arena(), 1);
   auto* const total = sum.data();
-  auto launch = pool.launch(slices(10), [total](SliceContext&) { total->fetch_add(1); });
+  auto launch = pool.launch(going_on(10), [total](SliceContext&) { total->fetch_add(1); });
   ASSERT_TRUE(launch.wait(Deadline::after(promised)));
   launch.get();
   EXPECT_GE(total->load(), 10);
@@ -357,7 +356,7 @@ TEST_F(PoolFaults, TemplateKilledWhileIdleIsNoticedByTheNextLaunch) {
 
 TEST_F(PoolFaults, TemplateDeathInANonRepeatableSliceIsReported) {
   Pool pool(1);
-  LaunchOptions options = slices(2);
+  LaunchOptions options = going_on(2);
   options.max_kills = 1;
   auto launch = pool.launch(options, [](SliceContext& context) {
     if (context.slice() == 0) std::this_thread::sleep_for(500ms);
@@ -378,7 +377,7 @@ TEST_F(PoolFaults, PrivateMemoryOfAWorkerIsLimited) {
   options.workers = 1;
   options.worker_data_limit_bytes = std::size_t{64} << 20;
   Pool pool(options);
-  auto launch = pool.launch(slices(1), [](SliceContext&) {
+  auto launch = pool.launch(going_on(1), [](SliceContext&) {
     std::vector<char> much(std::size_t{256} << 20);
     much[much.size() / 2] = 1;
   });
@@ -386,7 +385,7 @@ TEST_F(PoolFaults, PrivateMemoryOfAWorkerIsLimited) {
   EXPECT_EQ(launch.outcome(0).state, SliceState::failed);
   EXPECT_EQ(launch.outcome(0).exception_type, "std::bad_alloc");
   EXPECT_TRUE(launch.outcome(0).likely_out_of_memory);
-  pool.launch(slices(1), [](SliceContext&) { const std::vector<char> little(1 << 20); }).get();
+  pool.launch(going_on(1), [](SliceContext&) { const std::vector<char> little(1 << 20); }).get();
   EXPECT_EQ(pool.workers_lost(), 0U);
 }
 
@@ -394,20 +393,20 @@ TEST_F(PoolFaults, HostThatIgnoresSigchldIsNoTrouble) {
   EXPECT_EQ(test::run_in_child([] {
               ::signal(SIGCHLD, SIG_IGN);
               Pool pool(2);
-              auto launch = pool.launch(slices(10), [](SliceContext& context) {
+              auto launch = pool.launch(going_on(10), [](SliceContext& context) {
                 if (context.slice() == 3) ::raise(SIGKILL);
               });
               launch.wait();
               EXPECT_EQ(launch.outcome(3).signal, SIGKILL);
               ::kill(pool.template_pid(), SIGKILL);
-              pool.launch(slices(10), [](SliceContext&) {}).get();
+              pool.launch(going_on(10), [](SliceContext&) {}).get();
             }),
             0);
 }
 
 TEST_F(PoolFaults, InterruptsOfTheWholeGroupAreTheParentsToDecide) {
   Pool pool(2);
-  auto launch = pool.launch(slices(50), [](SliceContext&) { std::this_thread::sleep_for(1ms); });
+  auto launch = pool.launch(going_on(50), [](SliceContext&) { std::this_thread::sleep_for(1ms); });
   for (const pid_t pid : pool.worker_pids()) {
     for (const int signal : {SIGINT, SIGHUP, SIGQUIT}) ::kill(pid, signal);
   }
@@ -428,10 +427,10 @@ TEST_F(PoolFaults, TimerSignalsInTheParentDisturbNothing) {
     const ArenaArray<std::atomic<int>> sum(pool.arena(), 1);
     auto* const total = sum.data();
     for (int round = 0; round < 50; ++round) {
-      pool.launch(slices(20), [total](SliceContext&) { total->fetch_add(1); }).get();
+      pool.launch(going_on(20), [total](SliceContext&) { total->fetch_add(1); }).get();
     }
     EXPECT_EQ(total->load(), 1000);
-    auto launch = pool.launch(slices(1), [](SliceContext& context) {
+    auto launch = pool.launch(going_on(1), [](SliceContext& context) {
       while (!context.cancelled()) std::this_thread::sleep_for(1ms);
     });
     const auto start = Clock::now();

@@ -60,9 +60,8 @@ class PoolKills : public ::testing::Test {
   std::optional<ArenaArray<std::atomic<int>>> starts_;
 };
 
-LaunchOptions slices(std::uint32_t count) {
-  LaunchOptions options;
-  options.slices = count;
+LaunchOptions for_kills(std::uint32_t count) {
+  LaunchOptions options = test::slices(count);
   options.keep_going = true;
   options.max_kills = 20;
   return options;
@@ -84,7 +83,7 @@ TEST_F(PoolKills, NoKillPointOfAWorkerLosesASlice) {
     auto* const data = values.data();
     repeat_until_all_died(pool, 5, [&](int round) {
       const auto value = static_cast<std::uint64_t>(round) + 1;
-      auto launch = pool.launch(slices(200), [=](SliceContext& context) { data[context.slice()] = value; });
+      auto launch = pool.launch(for_kills(200), [=](SliceContext& context) { data[context.slice()] = value; });
       ASSERT_TRUE(launch.wait(Deadline::after(60s)));
       launch.get();
       for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], value);
@@ -179,7 +178,7 @@ TEST_F(PoolKills, NoKillPointOfTheTemplateLosesASliceOrATask) {
     const ArenaArray<std::atomic<int>> kills(pool.arena(), 2);
     auto* const data = values.data();
     auto* const killed = kills.data();
-    auto launch = pool.launch(slices(200), [=](SliceContext& context) {
+    auto launch = pool.launch(for_kills(200), [=](SliceContext& context) {
       data[context.slice()] = context.slice() + 1;
       if (context.slice() == 100 && killed[0].exchange(1) == 0) ::raise(SIGKILL);
     });

@@ -19,13 +19,8 @@ class PoolOrphans : public ::testing::Test {
 };
 
 // One second is the promise; the rest is for a busy machine.
-constexpr auto promised = 5s;
-
-LaunchOptions slices(std::uint32_t count) {
-  LaunchOptions options;
-  options.slices = count;
-  return options;
-}
+using test::promised;
+using test::slices;
 
 // Forks a process that makes a pool, starts it, and writes its processes' ids to a pipe.
 struct ParentCase {

@@ -20,9 +20,9 @@ using namespace std::chrono_literals;
 using test::ArenaArray;
 
 // Waits for one second of promise, with some for a busy machine.
-constexpr auto promised = 5s;
+using test::promised;
 
-int square(int number) { return number * number; }
+using test::square;
 
 class PoolTaskFaults : public ::testing::Test {
  protected:

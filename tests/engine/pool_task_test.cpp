@@ -22,7 +22,7 @@ class PoolTaskTest : public ::testing::Test {
   void SetUp() override { RUNRIG_NEED_FORKS(); }
 };
 
-int square(int number) { return number * number; }
+using test::square;
 int own_pid() { return static_cast<int>(::getpid()); }
 int subtract(int from, int number) { return from - number; }
 

@@ -21,17 +21,12 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::ArenaArray;
+using test::slices;
 
 class PoolTest : public ::testing::Test {
  protected:
   void SetUp() override { RUNRIG_NEED_FORKS(); }
 };
-
-LaunchOptions slices(std::uint32_t count) {
-  LaunchOptions options;
-  options.slices = count;
-  return options;
-}
 
 TEST_F(PoolTest, EverySliceRunsExactlyOnce) {
   Pool pool(3);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -29,6 +30,17 @@ class ArenaArray {
   ArenaBlock block_;
   std::size_t count_;
 };
+
+[[nodiscard]] inline LaunchOptions slices(std::uint32_t count) {
+  LaunchOptions options;
+  options.slices = count;
+  return options;
+}
+
+inline int square(int number) { return number * number; }
+
+/// Within what a killed worker is noticed and what hangs on it ends.
+inline constexpr std::chrono::seconds promised{5};
 
 }  // namespace runrig::test
 

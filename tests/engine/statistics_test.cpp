@@ -186,7 +186,7 @@ TEST(Statistics, NumbersAreTextWithAllDigits) {
   EXPECT_EQ(number_text(std::numeric_limits<std::int64_t>::min()), "-9223372036854775808");
 }
 
-const char* const program = R"(
+const char* const statistics_program = R"(
 import sys, warnings
 import numpy as np
 warnings.simplefilter('ignore')
@@ -230,7 +230,7 @@ TEST(StatisticsNumPy, AgreesForAllTypes) {
   RUNRIG_NEED_PYTHON(python, "numpy");
   std::mt19937_64 random(17);
   const test::TemporaryDirectory folder;
-  std::vector<std::string> command{python, "-c", program, folder.path().string()};
+  std::vector<std::string> command{python, "-c", statistics_program, folder.path().string()};
   std::vector<Statistics> ours;
   for (std::size_t i = 0; i < real_dtype_count; ++i) {
     const auto dtype = static_cast<DType>(i);

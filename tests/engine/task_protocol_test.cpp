@@ -16,7 +16,7 @@
 namespace runrig::detail {
 namespace {
 
-constexpr int worker_count = 3;
+constexpr int task_workers = 3;
 constexpr std::size_t large_bytes = 3000;  // does not fit into a slot
 
 // What a task with that number answers.
@@ -26,13 +26,13 @@ std::vector<std::byte> answer_of(std::uint64_t number) {
   return bytes;
 }
 
-class Machine final : public test::ProtocolMachine {
+class TaskMachine final : public test::ProtocolMachine {
  public:
-  explicit Machine(unsigned seed) : ProtocolMachine(worker_count, seed) {
+  explicit TaskMachine(unsigned seed) : ProtocolMachine(task_workers, seed) {
     for (std::uint32_t number = 0; number < task_slots; ++number) free_.push_back(number);
     begin();
   }
-  ~Machine() { end(); }
+  ~TaskMachine() { end(); }
 
   // Sends tasks and takes answers until `count` have ended.
   void run(std::uint64_t count) {
@@ -73,7 +73,7 @@ class Machine final : public test::ProtocolMachine {
 
   std::uint64_t drain() {
     std::uint64_t taken = 0;
-    for (std::size_t worker = 0; worker < worker_count; ++worker) {
+    for (std::size_t worker = 0; worker < task_workers; ++worker) {
       TaskLine& line = view().tasks.lines[worker];
       const std::uint32_t tail = line.finished_tail.load(std::memory_order_acquire);
       for (; heads_[worker] != tail; ++heads_[worker]) {
@@ -147,7 +147,7 @@ class Machine final : public test::ProtocolMachine {
   std::uint64_t lost_ = 0;
   LostTaskFinder finder_;
   std::deque<std::uint32_t> free_;
-  std::array<std::uint32_t, worker_count> heads_{};
+  std::array<std::uint32_t, task_workers> heads_{};
   std::array<std::uint64_t, task_slots> expected_{};
   std::array<std::uint32_t, task_slots> in_use_{};  // the generation; 0: free
 };
@@ -155,7 +155,7 @@ class Machine final : public test::ProtocolMachine {
 TEST(TaskProtocol, EveryTaskIsAnsweredOrLostOnceWhateverDies) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
-  Machine machine(seed);
+  TaskMachine machine(seed);
   machine.run(20'000);
   EXPECT_GT(machine.deaths(), 50);
   RecordProperty("lost", static_cast<int>(machine.lost()));

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "pool_test_support.hpp"
 #include "runrig/engine/machine.hpp"
 #include "support.hpp"
 
@@ -22,7 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-int square(int number) { return number * number; }
+using test::square;
 
 TEST(ThreadPoolTest, Apply_CallsInAThreadOfThePool) {
   ThreadPool pool(2);

@@ -7,18 +7,15 @@
 
 #include "runrig/shm/shareable_list.hpp"
 #include "session_support.hpp"
+#include "shareable_list_support.hpp"
 
 namespace runrig {
 namespace {
 
 using ::testing::ElementsAre;
 using Item = ShareableList::Item;
-constexpr std::monostate none;
-
-ShareableList::Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
+using test::bytes_item;
+using test::none;
 
 class ShareableListPythonTest : public ::testing::Test {
  protected:
@@ -42,8 +39,9 @@ def make(items): return keep(shared_memory.ShareableList(items, name=sys.argv[1]
 
 TEST_F(ShareableListPythonTest, PythonReadsAndChangesWhatIsMadeHere) {
   RUNRIG_NEED_PYTHON(python, "multiprocessing.shared_memory");
-  const auto list = ShareableList::create(name_, {"howdy", bytes_of("HoWdY"), -273.154, 100, none, true, "ééééééé€𝄞",
-                                                  bytes_of(std::string_view("a\0", 2)), -9223372036854775807 - 1, ""});
+  const auto list =
+      ShareableList::create(name_, {"howdy", bytes_item("HoWdY"), -273.154, 100, none, true, "ééééééé€𝄞",
+                                    bytes_item(std::string_view("a\0", 2)), -9223372036854775807 - 1, ""});
   EXPECT_EQ(
       run(python, R"(
 a = attach()
@@ -56,7 +54,7 @@ except ValueError: print('refused')
       "['howdy', b'HoWdY', -273.154, 100, None, True, '\\xe9\\xe9\\xe9\\xe9\\xe9\\xe9\\xe9\\u20ac\\U0001d11e', b'a', "
       "-9223372036854775808, ''] 10 3 1 8s8sdqxxxxxx?xxxxxxxx?24s2s0xq8s\nrefused\n");
   EXPECT_THAT(list.to_vector(), ElementsAre(Item("HOWDY"), Item(none), Item("dry ice"), Item(false),
-                                            Item(bytes_of(std::string_view("\0\xff", 2))), Item(2.5), Item("𝄞€é𝄞€é"),
+                                            Item(bytes_item(std::string_view("\0\xff", 2))), Item(2.5), Item("𝄞€é𝄞€é"),
                                             Item("b"), Item(7), Item("")));
 }
 
@@ -65,12 +63,12 @@ TEST_F(ShareableListPythonTest, WhatPythonMakesIsReadAndChangedHere) {
   (void)run(python, "make(['text', b'\\x00bytes', 1.5, -1, None, True, False, '', 2**63 - 1, '1234567', 'é'])");
   const auto list = ShareableList::attach(name_);
   EXPECT_THAT(list.to_vector(),
-              ElementsAre(Item("text"), Item(bytes_of(std::string_view("\0bytes", 6))), Item(1.5), Item(-1), Item(none),
-                          Item(true), Item(false), Item(""), Item(std::numeric_limits<std::int64_t>::max()),
+              ElementsAre(Item("text"), Item(bytes_item(std::string_view("\0bytes", 6))), Item(1.5), Item(-1),
+                          Item(none), Item(true), Item(false), Item(""), Item(std::numeric_limits<std::int64_t>::max()),
                           Item("1234567"), Item("é")));
   list[0] = none;
   list[1] = "€";
-  list[2] = bytes_of(std::string_view("x\0\0", 3));
+  list[2] = bytes_item(std::string_view("x\0\0", 3));
   list[3] = true;
   list[4] = 0.25;
   list[5] = "12345678";
@@ -79,7 +77,7 @@ TEST_F(ShareableListPythonTest, WhatPythonMakesIsReadAndChangedHere) {
   EXPECT_EQ(run(python, "a = attach(); print(ascii(list(a))); a[2] = b'12345678'; a[9] = 'abcdefgh'"),
             "[None, '\\u20ac', b'x', True, 0.25, '12345678', False, '', 9223372036854775807, '1234567', "
             "'\\xe9\\xe9']\n");
-  EXPECT_EQ(list.get(2), Item(bytes_of("12345678"))) << "written by Python over an item that ended with NULs";
+  EXPECT_EQ(list.get(2), Item(bytes_item("12345678"))) << "written by Python over an item that ended with NULs";
   EXPECT_EQ(list.get(9), Item("abcdefgh"));
 }
 
@@ -88,7 +86,7 @@ TEST_F(ShareableListPythonTest, WhatPythonItselfLosesIsReadAsPythonReadsIt) {
   RUNRIG_NEED_PYTHON(python, "multiprocessing.shared_memory");
   (void)run(python, "make([b'a\\x00', 'ééééééé', 'a' + 'é' * 6])");
   const auto list = ShareableList::attach(name_);
-  EXPECT_EQ(list.get(0), Item(bytes_of("a")));
+  EXPECT_EQ(list.get(0), Item(bytes_item("a")));
   EXPECT_EQ(list.get(1), Item("éééé"));
   EXPECT_EQ(test::thrown_code([&] { (void)list.get(2); }), ErrorKind::format) << "cut in the middle of a character";
   list.set(2, "ok");
@@ -118,7 +116,7 @@ TEST_F(ShareableListPythonTest, TheBytesAreThoseThatPythonWrites) {
       if (kind == 2) each = number;
       if (kind == 3) each = number / 1024.0;
       if (kind == 4) each = text;
-      if (kind == 5) each = bytes_of(text);
+      if (kind == 5) each = bytes_item(text);
       if (kind == 0) lists += "None,";
       if (kind == 1) lists += std::get<bool>(each) ? "True," : "False,";
       if (kind == 2) lists += std::to_string(number) + ",";

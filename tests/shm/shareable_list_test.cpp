@@ -10,18 +10,15 @@
 
 #include "runrig/sync/clock.hpp"
 #include "session_support.hpp"
+#include "shareable_list_support.hpp"
 
 namespace runrig {
 namespace {
 
 using ::testing::ElementsAre;
 using Item = ShareableList::Item;
-constexpr std::monostate none;
-
-ShareableList::Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
+using test::bytes_item;
+using test::none;
 
 class ShareableListTest : public ::testing::Test {
  protected:
@@ -30,9 +27,9 @@ class ShareableListTest : public ::testing::Test {
 
 // Python's documentation, "ShareableList", from top to bottom.
 TEST_F(ShareableListTest, TheExampleOfThePythonDocumentation) {
-  const auto a = ShareableList::create({"howdy", bytes_of("HoWdY"), -273.154, 100, none, true, 42});
-  EXPECT_THAT(a.to_vector(), ElementsAre(Item("howdy"), Item(bytes_of("HoWdY")), Item(-273.154), Item(100), Item(none),
-                                         Item(true), Item(42)));
+  const auto a = ShareableList::create({"howdy", bytes_item("HoWdY"), -273.154, 100, none, true, 42});
+  EXPECT_THAT(a.to_vector(), ElementsAre(Item("howdy"), Item(bytes_item("HoWdY")), Item(-273.154), Item(100),
+                                         Item(none), Item(true), Item(42)));
   EXPECT_EQ(a[2], Item(-273.154));
   a[2] = -78.5;
   EXPECT_EQ(a.get<double>(2), -78.5);
@@ -82,11 +79,16 @@ TEST_F(ShareableListTest, AnEmptyListIsAList) {
 }
 
 TEST_F(ShareableListTest, EveryTypeMayFollowEveryOther) {
-  const std::vector<Item> items{none,         false,
-                                true,         std::numeric_limits<std::int64_t>::min(),
-                                -0.0,         std::numeric_limits<double>::infinity(),
-                                "",           "1234567",
-                                bytes_of(""), bytes_of("12345678")};
+  const std::vector<Item> items{none,
+                                false,
+                                true,
+                                std::numeric_limits<std::int64_t>::min(),
+                                -0.0,
+                                std::numeric_limits<double>::infinity(),
+                                "",
+                                "1234567",
+                                bytes_item(""),
+                                bytes_item("12345678")};
   const auto list = ShareableList::create({0});
   for (const auto& from : items) {
     for (const auto& to : items) {
@@ -105,7 +107,7 @@ TEST_F(ShareableListTest, Assignment_IsLimitedByThePlaceLaidOutAtCreation) {
   list.set(0, "abcdefgh");
   EXPECT_EQ(list.get(0), Item("abcdefgh"));
   EXPECT_THROW(list.set(0, "123456789"), std::length_error);
-  EXPECT_EQ(test::thrown_text([&] { list.set(2, bytes_of("123456789")); }),
+  EXPECT_EQ(test::thrown_text([&] { list.set(2, bytes_item("123456789")); }),
             "bytes/str item exceeds available storage: 9 bytes in a place of 8");
   EXPECT_EQ(list.get(0), Item("abcdefgh"));
   EXPECT_EQ(list.get(2), Item(5));
@@ -126,14 +128,15 @@ TEST_F(ShareableListTest, TextsHaveRoomForTheirBytesAndNotTheirCharactersOnly) {
 
 TEST_F(ShareableListTest, NulsAtTheEndAreKept) {
   const std::string text("text\0\0", 6);
-  const auto list = ShareableList::create({text, bytes_of(std::string_view("\0\0\0", 3)), bytes_of("a"), "12345678"});
+  const auto list =
+      ShareableList::create({text, bytes_item(std::string_view("\0\0\0", 3)), bytes_item("a"), "12345678"});
   EXPECT_EQ(list.get(0), Item(text));
-  EXPECT_EQ(list.get(1), Item(bytes_of(std::string_view("\0\0\0", 3))));
+  EXPECT_EQ(list.get(1), Item(bytes_item(std::string_view("\0\0\0", 3))));
   EXPECT_EQ(list.format(), "6s0x3s0x8s16s");
-  list.set(2, bytes_of(std::string_view("1234567\0", 8)));
-  EXPECT_EQ(list.get(2), Item(bytes_of(std::string_view("1234567\0", 8))));
-  list.set(2, bytes_of("b"));
-  EXPECT_EQ(list.get(2), Item(bytes_of("b")));
+  list.set(2, bytes_item(std::string_view("1234567\0", 8)));
+  EXPECT_EQ(list.get(2), Item(bytes_item(std::string_view("1234567\0", 8))));
+  list.set(2, bytes_item("b"));
+  EXPECT_EQ(list.get(2), Item(bytes_item("b")));
   EXPECT_EQ(list.format(), "6s0x3s0x8s16s");
   EXPECT_EQ(ShareableList::attach(list.handle()).get(0), Item(text));
 }
@@ -151,7 +154,7 @@ TEST_F(ShareableListTest, WhatTheLayoutCannotHoldIsRefused) {
 }
 
 TEST_F(ShareableListTest, Format_IsThatOfAllItems) {
-  const auto list = ShareableList::create({1, 2.0, true, none, "12345678", bytes_of("")});
+  const auto list = ShareableList::create({1, 2.0, true, none, "12345678", bytes_item("")});
   EXPECT_EQ(list.format(), "qdxxxxxxx?xxxxxx?x16s8s");
   list.set(0, "a");
   list.set(4, 0.5);
@@ -162,7 +165,7 @@ TEST_F(ShareableListTest, Format_IsThatOfAllItems) {
 
 TEST_F(ShareableListTest, CountAndIndex_KnowPythonsEquality) {
   const auto list = ShareableList::create(
-      {1, 1.0, true, "1", bytes_of("1"), none, 0, false, -0.0, std::numeric_limits<double>::quiet_NaN(), 0.5});
+      {1, 1.0, true, "1", bytes_item("1"), none, 0, false, -0.0, std::numeric_limits<double>::quiet_NaN(), 0.5});
   EXPECT_EQ(list.count(1), 3U);
   EXPECT_EQ(list.count(true), 3U);
   EXPECT_EQ(list.count(1.0), 3U);
@@ -171,7 +174,7 @@ TEST_F(ShareableListTest, CountAndIndex_KnowPythonsEquality) {
   EXPECT_EQ(list.count(none), 1U);
   EXPECT_EQ(list.count(std::numeric_limits<double>::quiet_NaN()), 0U);
   EXPECT_EQ(list.count("nowhere"), 0U);
-  EXPECT_EQ(list.index(bytes_of("1")), 4U);
+  EXPECT_EQ(list.index(bytes_item("1")), 4U);
   EXPECT_EQ(list.index(0), 6U);
   EXPECT_EQ(list.find(none), 5U);
   EXPECT_EQ(list.find(7), std::nullopt);
@@ -209,8 +212,8 @@ TEST_F(ShareableListTest, CanBeMoved) {
 class ShareableListBytesTest : public ShareableListTest {
  protected:
   ShareableListBytesTest() {
-    const auto list =
-        ShareableList::create({1, -2.5, true, none, "text", bytes_of("bytes and more"), "é", std::string("nul\0", 4)});
+    const auto list = ShareableList::create(
+        {1, -2.5, true, none, "text", bytes_item("bytes and more"), "é", std::string("nul\0", 4)});
     const auto bytes = list.shm().bytes();
     good_.assign(bytes.begin(), bytes.end());
   }

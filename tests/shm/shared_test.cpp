@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// A struct of a program that holds primitives: a queue of one place, say.
-struct Place {
+struct Watched {
   Condition<Lock> changed;
   int value = 0;
 };
@@ -24,7 +24,7 @@ struct Place {
 }  // namespace
 
 template <>
-inline constexpr bool is_address_free<Place> = true;
+inline constexpr bool is_address_free<Watched> = true;
 
 namespace {
 
@@ -56,7 +56,7 @@ TEST(SharedTest, EveryPrimitiveWorksInAProcessThatAttachesByHandle) {
     const auto bounded = Shared<BoundedSemaphore>::attach(message.bounded);
     EXPECT_THROW(bounded->release(), std::logic_error) << "it was made full";
     EXPECT_EQ(Shared<Barrier>::attach(message.barrier)->parties(), 2);
-    const auto place = Shared<Place>::attach(message.place);
+    const auto place = Shared<Watched>::attach(message.place);
     {
       const std::lock_guard guard(place->changed);
       place->value = 1;
@@ -69,7 +69,7 @@ TEST(SharedTest, EveryPrimitiveWorksInAProcessThatAttachesByHandle) {
   const Shared<BoundedSemaphore> bounded(std::in_place, 3);
   const Shared<Event> event;
   const Shared<Barrier> barrier(std::in_place, 2);
-  const Shared<Place> place;
+  const Shared<Watched> place;
   const Message message{semaphore.handle(), bounded.handle(), event.handle(), barrier.handle(), place.handle()};
   ASSERT_EQ(::write(writer.get(), &message, sizeof message), static_cast<ssize_t>(sizeof message));
   event->set();

@@ -15,9 +15,9 @@ namespace runrig {
 namespace {
 
 #ifdef RUNRIG_NIGHTLY
-constexpr int storm_kills = 10'000;
+constexpr int lock_kills = 10'000;
 #else
-constexpr int storm_kills = 400;
+constexpr int lock_kills = 400;
 #endif
 
 unsigned storm_seed() {
@@ -75,7 +75,7 @@ TYPED_TEST(LockStormTest, KillsAtRandomMomentsNeitherStallNorTear) {
   };
   for (int slot = 0; slot < Fixture::contenders; ++slot) start(slot);
   Clock::duration longest_stall{};
-  for (int kill = 0; kill < storm_kills; ++kill) {
+  for (int kill = 0; kill < lock_kills; ++kill) {
     ::usleep(static_cast<useconds_t>(random() % 3000));
     const int slot = static_cast<int>(random() % Fixture::contenders);
     children[slot]->signal(SIGKILL);
@@ -99,13 +99,13 @@ TYPED_TEST(LockStormTest, KillsAtRandomMomentsNeitherStallNorTear) {
   for (const auto& each : shared->completed) completed += each.load(std::memory_order_relaxed);
   EXPECT_EQ(shared->first, shared->second);
   EXPECT_GE(shared->first, completed) << "a section was lost";
-  EXPECT_LE(shared->first, completed + storm_kills + Fixture::contenders) << "a section ran twice";
+  EXPECT_LE(shared->first, completed + lock_kills + Fixture::contenders) << "a section ran twice";
   EXPECT_GT(shared->recoveries.load(std::memory_order_relaxed), 0u);
   EXPECT_LT(longest_stall, test::death_is_known_within);
   const auto longest = std::chrono::duration_cast<std::chrono::milliseconds>(longest_stall).count();
   this->RecordProperty("recoveries", std::to_string(shared->recoveries.load(std::memory_order_relaxed)));
   this->RecordProperty("longest_stall_ms", std::to_string(longest));
-  std::cout << storm_kills << " kills, " << shared->recoveries.load(std::memory_order_relaxed) << " recoveries, "
+  std::cout << lock_kills << " kills, " << shared->recoveries.load(std::memory_order_relaxed) << " recoveries, "
             << completed << " sections, longest stall " << longest << " ms\n";
 }
 
