@@ -3,7 +3,8 @@
 add_library(runrig_warnings INTERFACE)
 add_library(runrig::warnings ALIAS runrig_warnings)
 target_compile_options(runrig_warnings INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -ffp-contract=off
+  -Wall -Wextra -Wpedantic -Wconversion
+  $<IF:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>,-Wshadow=local,-Wshadow> -Werror -ffp-contract=off
   # False in GCC 12 for std::string's operator+ at -O3 (GCC bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   # Fields that only keep a layout.
