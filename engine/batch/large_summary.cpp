@@ -89,8 +89,8 @@ struct WaveJob {
 
   void take(SliceContext& context, const Tile& tile) const {
     const std::size_t bytes = static_cast<std::size_t>(tile.box.count.elements()) * item_bytes(dtype());
-    const std::byte* values = in_place(context, tile.box);
-    if (values == nullptr) values = read(context, tile.box, bytes);
+    const auto lying = in_place(context, tile.box);
+    const std::byte* values = lying ? lying.get() : read(context, tile.box, bytes);
     Statistics* result = results + tile.first_result;
     for_each_run_of(tile.box, shape, [&](const StreamRun& run) {
       for_each_part(run, [&](std::uint64_t number, std::uint64_t offset, std::uint64_t elements) {
@@ -107,7 +107,7 @@ struct WaveJob {
   }
 
   // Once a worker has died over elements that another program may be changing, reading is to say what is wrong.
-  const std::byte* in_place(SliceContext& context, const hdf5::Box& box) const {
+  std::shared_ptr<const std::byte> in_place(SliceContext& context, const hdf5::Box& box) const {
     if (source->computed != nullptr || context.attempt() > 1) return nullptr;
     return OpenFiles::here().dataset(source->source).in_place(source->source.selection, box);
   }

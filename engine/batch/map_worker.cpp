@@ -265,7 +265,9 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
   try {
     Kept& kept = kept_for(plan);
     const ResultSpace space(plan, kept, static_cast<std::size_t>(tile.box.count.elements()));
-    const VariableValues variables(context, plan.variables, tile.box, space.bytes());
+    // Not even a kernel that does what it may not, writing to its inputs, reaches the file's pages.
+    const auto place = plan.kernel != nullptr ? VariableValues::Place::scratch : VariableValues::Place::anywhere;
+    const VariableValues variables(context, plan.variables, tile.box, space.bytes(), place);
     std::size_t entries = 0;
     for (const KeptResult& each : kept.results) {
       if (each.spec.chunk.rank() == 0) continue;

@@ -13,26 +13,55 @@ namespace {
 
 using Scalars = std::vector<std::vector<std::byte>>;
 
+// Part of an array in a segment, mapped.
+struct PartOfArray {
+  const std::byte* begin = nullptr;     // if it has elements
+  std::vector<std::ptrdiff_t> strides;  // in bytes
+  Shape count;
+  std::size_t item = 0;
+
+  PartOfArray(SliceContext& context, const MapVariable& variable, const hdf5::Box& part) : count(part.count) {
+    const auto memory = runrig::detail::map_in_worker(context, variable.array.segment, Access::read_only);
+    const AnyArrayRef array = bind_array(variable.array, std::span<const std::byte>(memory));
+    item = item_bytes(array.dtype);
+    begin = array.data;
+    for (std::size_t axis = 0; axis < count.rank(); ++axis) {
+      strides.push_back(static_cast<std::ptrdiff_t>(array.strides[axis]) * static_cast<std::ptrdiff_t>(item));
+      const std::uint64_t origin = variable.origin.rank() > 0 ? variable.origin[axis] : 0;
+      if (count.elements() > 0) begin += strides.back() * static_cast<std::ptrdiff_t>(part.start[axis] - origin);
+    }
+  }
+  [[nodiscard]] bool is_packed() const { return hdf5::detail::is_contiguous(count, strides, item); }
+};
+
+// A part of a variable where it lies, if that is in C order: in the pages of its file, or in a segment, which stays
+// mapped while this slice runs. What is one part, as all of a small file, is read faster than it is mapped.
+std::shared_ptr<const std::byte> part_in_place(SliceContext& context, const MapVariable& variable,
+                                               const hdf5::Box& part) {
+  if (!variable.in_segment) {
+    if (part.count == variable.shape()) return nullptr;
+    context.heartbeat();
+    return OpenFiles::here().dataset(variable.source).in_place(variable.source.selection, part);
+  }
+  const PartOfArray array(context, variable, part);
+  if (part.count.elements() == 0 || !array.is_packed()) return nullptr;
+  return {std::shared_ptr<const void>(), array.begin};
+}
+
 // Reads a part of a variable that lies in a file or in a segment, in C order.
 void read_part(SliceContext& context, const MapVariable& variable, const hdf5::Box& part, std::byte* out) {
   if (!variable.in_segment) {
     OpenFiles::here().dataset(variable.source).read(variable.source.selection, part, out);
     return;
   }
-  const auto memory = runrig::detail::map_in_worker(context, variable.array.segment, Access::read_only);
-  const AnyArrayRef array = bind_array(variable.array, std::span<const std::byte>(memory));
-  const auto item = static_cast<std::ptrdiff_t>(item_bytes(array.dtype));
+  const PartOfArray array(context, variable, part);
+  if (part.count.elements() == 0) return;
   hdf5::detail::StridedCopy copy;
   copy.count = part.count;
-  copy.item_bytes = item_bytes(array.dtype);
-  copy.to_strides = hdf5::detail::contiguous_strides(part.count, copy.item_bytes);
-  std::ptrdiff_t first = 0;
-  for (std::size_t axis = 0; axis < part.count.rank(); ++axis) {
-    copy.from_strides.push_back(static_cast<std::ptrdiff_t>(array.strides[axis]) * item);
-    const std::uint64_t origin = variable.origin.rank() > 0 ? variable.origin[axis] : 0;
-    first += copy.from_strides.back() * static_cast<std::ptrdiff_t>(part.start[axis] - origin);
-  }
-  if (part.count.elements() > 0) copy.run(array.data + first, out);
+  copy.item_bytes = array.item;
+  copy.from_strides = array.strides;
+  copy.to_strides = hdf5::detail::contiguous_strides(part.count, array.item);
+  copy.run(array.begin, out);
 }
 
 // The single elements of a plan's variables, which this worker keeps while it is at the plan.
@@ -104,16 +133,20 @@ hdf5::Box broadcast_box(const Shape& variable, const hdf5::Box& box) {
 }
 
 VariableValues::VariableValues(SliceContext& context, const VariablesPlan& plan, const hdf5::Box& box,
-                               std::size_t extra_bytes)
-    : elements_(static_cast<std::size_t>(box.count.elements())), axes_(plan.count) {
+                               std::size_t extra_bytes, Place place)
+    : elements_(static_cast<std::size_t>(box.count.elements())), axes_(plan.count), lying_(plan.count) {
   const Scalars& scalars = scalars_of(context, plan);
   std::vector<hdf5::Box> parts;
   std::size_t total = padded(extra_bytes) + 63;
+  // Once a worker has died over elements that another program may be changing, reading is to say what is wrong.
+  const bool may_lie = place == Place::anywhere && context.attempt() == 1;
   const auto is_read = [](const MapVariable& each) { return each.memory == nullptr && !each.scalar(); };
   for (std::uint32_t i = 0; i < plan.count; ++i) {
     const MapVariable& variable = plan.items[i];
     parts.push_back(variable.scalar() ? hdf5::Box{} : broadcast_box(variable.shape(), box));
-    if (is_read(variable)) total += padded(parts.back().count.elements() * item_bytes(variable.dtype));
+    if (!is_read(variable)) continue;
+    if (may_lie) lying_[i] = part_in_place(context, variable, parts.back());
+    if (!lying_[i]) total += padded(parts.back().count.elements() * item_bytes(variable.dtype));
   }
   std::byte* memory = context.scratch(total);
   memory += (64 - reinterpret_cast<std::uintptr_t>(memory) % 64) % 64;
@@ -130,12 +163,16 @@ VariableValues::VariableValues(SliceContext& context, const VariablesPlan& plan,
     } else if (variable.memory != nullptr) {
       add_array(variable, parts[i], box, variable.memory, hdf5::detail::contiguous_strides(variable.shape(), item));
     } else {
-      std::byte* const room = take(static_cast<std::size_t>(parts[i].count.elements()) * item);
-      context.heartbeat();
-      read_part(context, variable, parts[i], room);
-      // It begins at the part's first element.
+      const std::byte* values = lying_[i].get();
+      if (values == nullptr) {
+        std::byte* const room = take(static_cast<std::size_t>(parts[i].count.elements()) * item);
+        context.heartbeat();
+        read_part(context, variable, parts[i], room);
+        values = room;
+      }
+      // They begin at the part's first element.
       const hdf5::Box whole = hdf5::Box::all(parts[i].count);
-      add_array(variable, whole, box, room, hdf5::detail::contiguous_strides(parts[i].count, item));
+      add_array(variable, whole, box, values, hdf5::detail::contiguous_strides(parts[i].count, item));
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -60,11 +61,16 @@ struct VariablesPlan {
 /// The part of a variable of that shape that a box of what it is broadcast to is computed from.
 [[nodiscard]] hdf5::Box broadcast_box(const Shape& variable, const hdf5::Box& box);
 
-/// Worker: the elements of all variables for one box of what is computed, in the worker's scratch memory.
+/// Worker: the elements of all variables for one box of what is computed: where they lie, if that is as they are
+/// wanted, and else in the worker's scratch memory.
 class VariableValues {
  public:
+  /// All in scratch memory, each packed and aligned to 64: for who is to be given nothing that others have a hand in.
+  enum class Place { anywhere, scratch };
+
   /// Reads them, and takes `extra_bytes` more. Throws as hdf5::Dataset::read() does.
-  VariableValues(SliceContext& context, const VariablesPlan& plan, const hdf5::Box& box, std::size_t extra_bytes);
+  VariableValues(SliceContext& context, const VariablesPlan& plan, const hdf5::Box& box, std::size_t extra_bytes,
+                 Place place = Place::anywhere);
 
   [[nodiscard]] std::size_t elements() const noexcept { return elements_; }  // of the box
   /// In the order of the plan.
@@ -80,6 +86,7 @@ class VariableValues {
   std::size_t elements_;
   std::vector<Operand> operands_;
   std::vector<std::vector<OperandAxis>> axes_;
+  std::vector<std::shared_ptr<const std::byte>> lying_;  // by variable, those used where they lie
   std::byte* extra_ = nullptr;
 };
 

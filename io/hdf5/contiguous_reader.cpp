@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "reader.hpp"
@@ -50,15 +51,16 @@ class ContiguousReader final : public Reader {
     read_piece(locate(request), 0);
   }
 
-  const std::byte* in_place(const Request& request) override {
+  std::shared_ptr<const std::byte> in_place(const Request& request) override {
     const Piece piece = locate(request);
     if (!conversion_.is_identity() || piece.file_at % item_bytes_ != 0 ||
         !is_contiguous(piece.count, from_strides_, item_bytes_)) {
       return nullptr;
     }
     if (!mapping_ && !map()) return nullptr;
-    const std::byte* begin = mapping_.bytes().data() + (piece.file_at - mapped_from_);
-    return are_there(begin, piece.count.elements() * item_bytes_) ? begin : nullptr;
+    const std::byte* begin = mapping_->bytes().data() + (piece.file_at - mapped_from_);
+    if (!are_there(begin, piece.count.elements() * item_bytes_)) return nullptr;
+    return {mapping_, begin};
   }
 
  private:
@@ -68,7 +70,8 @@ class ContiguousReader final : public Reader {
     const std::uint64_t end = *source_.info.file_offset + *source_.info.shape.checked_bytes(item_bytes_);
     mapped_from_ = *source_.info.file_offset / page_bytes * page_bytes;
     try {
-      mapping_ = Mapping::map(fd_, mapped_from_, end - mapped_from_, Access::read_only, source_.name);
+      mapping_ = std::make_shared<const Mapping>(
+          Mapping::map(fd_, mapped_from_, end - mapped_from_, Access::read_only, source_.name));
     } catch (const Error&) {
       unmappable_ = true;
     }
@@ -176,7 +179,7 @@ class ContiguousReader final : public Reader {
   std::vector<std::ptrdiff_t> from_strides_;
   std::vector<std::ptrdiff_t> to_strides_;
   std::vector<std::byte> window_;
-  Mapping mapping_;  // of all its elements, once some are wanted in place
+  std::shared_ptr<const Mapping> mapping_;  // of all its elements, once some are wanted in place
   std::uint64_t mapped_from_ = 0;
   bool unmappable_ = false;
 };

@@ -151,7 +151,7 @@ class Dataset::Impl {
     }
   }
 
-  const std::byte* in_place(const Selection& selection, const Box& box) {
+  std::shared_ptr<const std::byte> in_place(const Selection& selection, const Box& box) {
     check_box(source_.info, selection, box, 0);
     prepare_reader();
     if (reader_ == nullptr || never_stored() || box.count.checked_elements() == 0) return nullptr;
@@ -370,7 +370,7 @@ std::optional<std::vector<Shape>> Dataset::stored_chunks(std::size_t max_chunks)
   return impl_->stored_chunks(max_chunks);
 }
 
-const std::byte* Dataset::in_place(const Selection& selection, const Box& box) {
+std::shared_ptr<const std::byte> Dataset::in_place(const Selection& selection, const Box& box) {
   return impl_->in_place(selection, box);
 }
 

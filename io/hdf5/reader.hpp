@@ -30,7 +30,7 @@ class Reader {
   virtual void read(const Request& request) = 0;
   /// The elements where they lie, if that is in memory as they are wanted; `out` and strides of the request mean
   /// nothing. nullptr: read() is to be used.
-  [[nodiscard]] virtual const std::byte* in_place(const Request& /*request*/) { return nullptr; }
+  [[nodiscard]] virtual std::shared_ptr<const std::byte> in_place(const Request& /*request*/) { return nullptr; }
 
  protected:
   Reader() = default;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "manifest.hpp"
@@ -77,7 +78,7 @@ TEST_F(MadeHere, ContiguousElementsAreThereInPlace) {
   const File file = File::open(path());
   Dataset dataset = Dataset::open(file, "d");
   const auto all = Selection::all(Shape{10, 10});
-  const auto at = [&](const Box& box) { return reinterpret_cast<const int*>(dataset.in_place(all, box)); };
+  const auto at = [&](const Box& box) { return reinterpret_cast<const int*>(dataset.in_place(all, box).get()); };
   const int* whole = at(Box::all(Shape{10, 10}));
   ASSERT_NE(whole, nullptr);
   for (int i = 0; i < 100; ++i) EXPECT_EQ(whole[i], i);
@@ -89,6 +90,18 @@ TEST_F(MadeHere, ContiguousElementsAreThereInPlace) {
   ReadOptions options;
   options.force_library = true;
   EXPECT_EQ(Dataset::open(file, "d", options).in_place(all, Box::all(all.shape)), nullptr);
+}
+
+TEST_F(MadeHere, ElementsInPlaceOutliveTheirDatasetAndFile) {
+  make([](hid_t) {});
+  const auto all = Selection::all(Shape{10, 10});
+  std::optional<File> file = File::open(path());
+  std::optional<Dataset> dataset = Dataset::open(*file, "d");
+  const auto elements = dataset->in_place(all, Box::all(all.shape));
+  dataset.reset();
+  file.reset();
+  ASSERT_NE(elements, nullptr);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(reinterpret_cast<const int*>(elements.get())[i], i);
 }
 
 TEST_F(MadeHere, WhatIsChunkedOrCutOffIsNotInPlace) {

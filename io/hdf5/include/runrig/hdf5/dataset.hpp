@@ -69,9 +69,10 @@ class Dataset {
   void read(const Selection& selection, const Box& box, std::byte* out, std::span<const std::ptrdiff_t> strides = {});
 
   /// The elements of `box`, as read() would give them, where they lie in the file as they would in memory: contiguous,
-  /// aligned, in the machine's byte order, in no chunks. They are mapped then, shared with whoever writes the file, and
-  /// valid as long as this object. nullptr where read() is to be used. Throws as read() does.
-  [[nodiscard]] const std::byte* in_place(const Selection& selection, const Box& box);
+  /// aligned, in the machine's byte order, in no chunks. They are mapped then, shared with whoever writes the file, for
+  /// as long as the result lives, if this object does or not. nullptr where read() is to be used. Throws as read()
+  /// does.
+  [[nodiscard]] std::shared_ptr<const std::byte> in_place(const Selection& selection, const Box& box);
 
   /// False if `box` of the dataset lies in chunks that were never written, so that all of it is info().fill. True where
   /// that would take long to find out.
