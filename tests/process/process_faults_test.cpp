@@ -38,7 +38,7 @@ class ProcessFaultsTest : public test::EachStartMethod {};
 
 #if defined(RUNRIG_NIGHTLY)
 constexpr int many = 10'000;
-#elif defined(__SANITIZE_THREAD__)
+#elif defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr int many = 100;  // each begins with the sanitizer's 100 ms
 #else
 constexpr int many = 1'000;
@@ -55,12 +55,14 @@ TEST_P(ProcessFaultsTest, ManyProcessesInARowLeaveNothing) {
   };
   start_some(many / 10);  // the server runs, and buffers have their size
   const std::size_t descriptors = test::open_descriptors();
-  const std::size_t memory = test::own_memory_kib();
+  [[maybe_unused]] const std::size_t memory = test::own_memory_kib();
   const std::size_t children = test::own_children().size();
   start_some(many);
   EXPECT_EQ(test::open_descriptors(), descriptors);
   EXPECT_EQ(test::own_children().size(), children) << "zombies";
+#if !defined(__SANITIZE_ADDRESS__)  // which keeps what is freed for a while
   EXPECT_LE(test::own_memory_kib(), memory + 256);
+#endif
   EXPECT_THAT(active_children(), IsEmpty());
 }
 
@@ -178,6 +180,9 @@ TEST_P(ProcessFaultsTest, PidReused_TheStrangerIsNotSignalledNorTakenForTheProce
 
 // F4
 TEST_P(ProcessFaultsTest, NoDescriptorsLeft_IsACleanErrorAndPasses) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer of undefined behaviour needs descriptors itself, and reports what is right without";
+#endif
   EXPECT_EQ(test::run_in_child(
                 [&] {
                   Process first = make([] {});
