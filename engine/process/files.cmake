@@ -32,6 +32,7 @@ set(engine_process_headers
   include/runrig/engine/init.hpp
   include/runrig/engine/log.hpp
   include/runrig/engine/machine.hpp
+  include/runrig/engine/plain_bytes.hpp
   include/runrig/engine/process.hpp
   include/runrig/engine/remote_exception.hpp
   include/runrig/engine/start_method.hpp)

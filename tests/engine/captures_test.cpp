@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -80,6 +81,23 @@ TEST_F(CapturesTest, NumbersConstantsAndFunctionsMayBeCaptured) {
   EXPECT_EQ(values[0], 8);
   EXPECT_EQ(values[1], 31'703'040.5);
   EXPECT_EQ(values[2], 1);
+}
+
+TEST_F(CapturesTest, WhatIsInPaddingIsNoPointer) {
+  struct Body {
+    std::uint32_t number;
+    double another;
+    void operator()(SliceContext&) const {
+      if (another != 2) throw std::runtime_error("wrong capture");
+    }
+  };
+  Pool pool(1);
+  const auto thing = std::make_unique<int>(1);
+  const auto address = reinterpret_cast<std::uintptr_t>(thing.get());
+  Body body{static_cast<std::uint32_t>(address), 2};
+  const auto rest = static_cast<std::uint32_t>(address >> 32U);
+  std::memcpy(reinterpret_cast<std::byte*>(&body) + sizeof body.number, &rest, sizeof rest);  // a whole pointer now
+  EXPECT_NO_THROW(pool.launch(slices(1), body).get());
 }
 
 TEST_F(CapturesTest, SharedLibrariesLoadedLaterDoNotDisturbKernelsThatWereThere) {

@@ -17,6 +17,7 @@
 
 #include "runrig/channel/transfer.hpp"
 #include "runrig/engine/code.hpp"
+#include "runrig/engine/plain_bytes.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/unique_fd.hpp"
 
@@ -154,13 +155,16 @@ template <class F, class... Args>
 
 /// The bytes of a callable that travel with its call.
 template <class F>
-[[nodiscard]] std::span<const std::byte> closure_bytes(const F& callable) noexcept {
-  if constexpr (has_closure<F>) {
-    return std::as_bytes(std::span<const F, 1>(&callable, 1));
-  } else {
-    return {};
+class ClosureBytes {
+ public:
+  explicit ClosureBytes(const F& callable) noexcept : bytes_(callable) {}
+  [[nodiscard]] std::span<const std::byte> get() const noexcept {
+    return has_closure<F> ? bytes_.get() : std::span<const std::byte>();
   }
-}
+
+ private:
+  PlainBytes<F> bytes_;
+};
 
 /// The address of a function pointer; 0 for any other callable. Throws std::logic_error for a null pointer.
 template <class F>
@@ -251,16 +255,17 @@ class Call {
 
 template <class F, class... Args>
 struct Call::Crossing final : State {
-  Crossing(F&& f, Args&&... args) : callable(std::move(f)), kept(std::move(args)...) {
+  Crossing(F&& f, Args&&... args) : callable(std::move(f)), bytes(callable), kept(std::move(args)...) {
     trampoline = &trampoline_for<F, Args...>();
     function = function_address(callable);
-    closure = closure_bytes(callable);
+    closure = bytes.get();
     std::apply(
         [this](const Args&... each) { pickle::encode_tuple_carrying<Args...>(arguments, &descriptors, each...); },
         kept);
   }
   void run() const override {}
   const F callable;
+  const ClosureBytes<F> bytes;
   const std::tuple<Args...> kept;
 };
 

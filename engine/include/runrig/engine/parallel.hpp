@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "runrig/engine/parallel_detail.hpp"
+#include "runrig/engine/plain_bytes.hpp"
 #include "runrig/engine/pool.hpp"
 #include "runrig/engine/threads.hpp"
 #include "runrig/shm/nd_array.hpp"
@@ -135,7 +136,7 @@ void run_kernel(Pool& pool, const Kernel& kernel, const Checked& checked, const 
   static_assert(
       std::is_trivially_copyable_v<Checked>,
       "a kernel's captures travel to the workers as bytes: capture numbers by value, pass arrays as arguments");
-  check_captures(pool, &checked, sizeof checked);
+  check_captures(pool, PlainBytes<Checked>(checked).data(), sizeof checked);
   LaunchOptions launch_options;
   launch_options.slices = plan.slices;
   launch_options.trust_captures = true;  // they were checked, without what is ours

@@ -14,6 +14,7 @@
 #include "runrig/engine/arena.hpp"
 #include "runrig/engine/initializer.hpp"
 #include "runrig/engine/launch.hpp"
+#include "runrig/engine/plain_bytes.hpp"
 #include "runrig/engine/process_tasks.hpp"
 #include "runrig/engine/start_method.hpp"
 
@@ -124,7 +125,8 @@ class Pool : public detail::TaskInterface<Pool, detail::ProcessCalls> {
     static_assert(sizeof(Closure) <= max_closure_bytes, "a kernel's captures must fit into max_closure_bytes");
     static_assert(alignof(Closure) <= 64, "a kernel's captures may be aligned to at most 64 bytes");
     static_assert(std::is_invocable_v<const Closure&, SliceContext&>, "a kernel is called as body(SliceContext&)");
-    return launch_bytes(options, detail::kernel_for<Closure>(), &body, sizeof(Closure));
+    const detail::PlainBytes<Closure> closure(body);
+    return launch_bytes(options, detail::kernel_for<Closure>(), closure.data(), sizeof(Closure));
   }
 
   /// No further launch or task is accepted: they throw std::logic_error. What was submitted goes on; so do maps that

@@ -173,7 +173,8 @@ class ProcessCalls {
   template <Star star, class State, class F, class T>
   void submit_chunk(const std::shared_ptr<State>& state, std::uint64_t index, std::optional<int> retries, const F& f,
                     std::vector<T>& items) {
-    TaskCall call = call_of(chunk_trampoline_for<star, F, T>(), f, retries);
+    const ClosureBytes closure(f);
+    TaskCall call = call_of(chunk_trampoline_for<star, F, T>(), f, closure, retries);
     auto& buffer = encoding_buffer();
     try {
       pickle::encode<std::vector<T>>(buffer, items);
@@ -201,18 +202,21 @@ class ProcessCalls {
   };
 
   template <class F>
-  [[nodiscard]] static TaskCall call_of(const Trampoline& trampoline, const F& f, std::optional<int> retries) {
+  [[nodiscard]] static TaskCall call_of(const Trampoline& trampoline, const F& f, const ClosureBytes<F>& closure,
+                                        std::optional<int> retries) {
     TaskCall call;
     call.trampoline = &trampoline;
     call.function = function_address(f);
-    call.closure = closure_bytes(f);
+    call.closure = closure.get();
     call.retries = retries;
     return call;
   }
   template <class State, class F, class... Args>
   void submit(State& state, std::shared_ptr<void> keep, std::optional<int> retries, const F& f, const Args&... args) {
     const std::decay_t<const F&> callable(f);  // a function becomes a pointer to it
-    TaskCall call = call_of(trampoline_for<std::decay_t<const F&>, std::decay_t<const Args&>...>(), callable, retries);
+    const ClosureBytes closure(callable);
+    TaskCall call =
+        call_of(trampoline_for<std::decay_t<const F&>, std::decay_t<const Args&>...>(), callable, closure, retries);
     auto& buffer = encoding_buffer();
     try {
       pickle::encode_tuple<std::decay_t<const Args&>...>(buffer, args...);
