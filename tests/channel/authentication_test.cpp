@@ -25,8 +25,8 @@ std::string hex(std::span<const std::byte> bytes) {
   return text;
 }
 
-Authentication hurried_key(std::string_view key) { return {.key = bytes_of(std::string(key)), .time_limit = 60s}; }
-const Authentication ours = hurried_key("secret password");
+Authentication key_of(std::string_view key) { return {.key = bytes_of(std::string(key)), .time_limit = 60s}; }
+const Authentication ours = key_of("secret password");
 Authentication allowing_md5() {
   Authentication all = ours;
   all.allow_md5 = true;
@@ -128,7 +128,7 @@ TEST(ChallengeTest, EveryOtherAnswerIsRefused) {
       refused(wrong);
     }
   }
-  refused(detail::challenge_answer(hurried_key("another"), challenge, "peer"));
+  refused(detail::challenge_answer(key_of("another"), challenge, "peer"));
   // Pitfall A1: of who has no key at all.
   refused(joined("{sha256}", detail::hmac(Digest::sha256, {}, std::span(challenge).subspan(11))));
   for (const char* const each : {"{sha1}", "{sha512}", "{}", "{", "}", "#WELCOME#"}) refused(joined(each, right));
@@ -171,9 +171,9 @@ TEST(AuthenticationTest, DeliverChallenge_TheSameKeyIsWelcomeAnyOtherRefusedAtBo
   shake_hands(ours, ours, true);
   for (const std::size_t length : {1UL, 63UL, 64UL, 65UL, 100000UL}) {
     const std::string key(length, 'k');
-    shake_hands(hurried_key(key), hurried_key(key), true);
-    shake_hands(hurried_key(key), ours, false);
-    shake_hands(ours, hurried_key(key), false);
+    shake_hands(key_of(key), key_of(key), true);
+    shake_hands(key_of(key), ours, false);
+    shake_hands(ours, key_of(key), false);
   }
 }
 
