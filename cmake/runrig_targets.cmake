@@ -2,6 +2,7 @@
 # whether the compiler fused a multiplication with an addition.
 add_library(runrig_warnings INTERFACE)
 add_library(runrig::warnings ALIAS runrig_warnings)
+# In sources that are compiled together a name in one's unnamed namespace is no mistake beside a local one of another.
 target_compile_options(runrig_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion
   $<IF:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>,-Wshadow=local,-Wshadow> -Werror -ffp-contract=off

@@ -265,7 +265,8 @@ void compute_tile(SliceContext& context, const MapPlan& plan, MapTile& tile) {
   try {
     Kept& kept = kept_for(plan);
     const ResultSpace space(plan, kept, static_cast<std::size_t>(tile.box.count.elements()));
-    // Not even a kernel that does what it may not, writing to its inputs, reaches the file's pages.
+    // A kernel is promised packed and aligned inputs, and what kills a worker in it is told as its doing: a file that
+    // is cut off while it is mapped is not.
     const auto place = plan.kernel != nullptr ? VariableValues::Place::scratch : VariableValues::Place::anywhere;
     const VariableValues variables(context, plan.variables, tile.box, space.bytes(), place);
     std::size_t entries = 0;
