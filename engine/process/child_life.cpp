@@ -78,7 +78,7 @@ void end_each(const std::vector<ProcessPtr>& children) {
 }  // namespace
 
 // What a forced unwinding throws is no object: the reference to it is to nothing, which a sanitizer would stop at.
-[[gnu::no_sanitize("null")]] void live(Newborn newborn, const std::function<void()>& body) {
+__attribute__((no_sanitize("null"))) void live(Newborn newborn, const std::function<void()>& body) {
   int code = 1;
   try {
     set_identity(newborn);
