@@ -68,10 +68,11 @@ class BinCounts {
     plan_.counts_shift = shift;
   }
 
-  /// Of a chunk at most.
-  void add(const double* numbers, std::size_t elements, std::uint64_t* counts) {
+  /// Of a chunk at most. `next`: where the next one comes from, with elements of so many bytes.
+  void add(const double* numbers, std::size_t elements, std::uint64_t* counts, const std::byte* next,
+           std::size_t next_item) {
     alignas(64) std::array<std::uint64_t, detail::histogram_chunk_elements> index;
-    loop_(numbers, elements, plan_, index.data());
+    loop_(numbers, elements, plan_, index.data(), next, next_item);
     const std::uint32_t before = count_of(plan_.bins);
     std::uint32_t* const all = all_.data();
     std::size_t i = 0;
@@ -110,17 +111,18 @@ class BinCounts {
 void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std::span<const double> edges,
                    std::uint64_t* counts) {
   const std::size_t bins = edges.size() - 1;
+  const std::size_t item = item_bytes(dtype);
   alignas(64) std::array<double, detail::histogram_chunk_elements> buffer;
   const auto for_chunks = [&](std::size_t begin, std::size_t end, auto&& add) {
     for (std::size_t first = begin; first < end; first += buffer.size()) {
       const std::size_t count = std::min(end - first, buffer.size());
-      add(as_doubles(dtype, data, first, count, buffer.data()), count);
+      add(as_doubles(dtype, data, first, count, buffer.data()), count, data + (first + count) * item);
     }
   };
   // Of few elements the tables would be the larger part.
   const detail::HistogramPlan plan = elements < 4 * bins ? detail::HistogramPlan{.tolerance = 1} : plan_of(edges);
   if (plan.tolerance >= 0.25) {
-    for_chunks(0, elements, [&](const double* numbers, std::size_t count) {
+    for_chunks(0, elements, [&](const double* numbers, std::size_t count, const std::byte* /*next*/) {
       for (std::size_t i = 0; i < count; ++i) count_exactly(numbers[i], edges, counts);
     });
     return;
@@ -129,7 +131,9 @@ void count_in_bins(DType dtype, const std::byte* data, std::size_t elements, std
     for (std::size_t begin = 0; begin < elements; begin += most_at_once) {
       BinCounts<shift> bin_counts(plan, edges);
       for_chunks(begin, std::min(elements, begin + most_at_once),
-                 [&](const double* numbers, std::size_t in_chunk) { bin_counts.add(numbers, in_chunk, counts); });
+                 [&](const double* numbers, std::size_t in_chunk, const std::byte* next) {
+                   bin_counts.add(numbers, in_chunk, counts, next, item);
+                 });
       bin_counts.add_to(counts);
     }
   };

@@ -83,60 +83,25 @@ struct Sums {
   Lanes squares{0.0};
 };
 
-/// Adds x - centre and its squares for whole rows of statistics_lanes. Two versions: NaNs are rare, and looking for
-/// them costs half the speed. Where there are none both give the same bits.
-template <bool with_nan, class T>
-void add_rows(const T* numbers, std::size_t elements, double centre, Sums& sums) {
-  Sums chunk;
-  for (std::size_t row = 0; row < elements; row += statistics_lanes) {
-    look_ahead(numbers + row);
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < vectors; ++i) {
-      const DoubleVector x = load(numbers + row + i * width);
-      const DoubleVector difference = with_nan ? if_number(x, x - centre) : x - centre;
-      chunk.of.of[i] += difference;
-      chunk.squares.of[i] += difference * difference;
-    }
-  }
-  for (std::size_t i = 0; i < vectors; ++i) sums.of.of[i] += chunk.of.of[i];
-  for (std::size_t i = 0; i < vectors; ++i) sums.squares.of[i] += chunk.squares.of[i];
-}
-/// Returns the number of NaNs.
-template <class T>
-std::uint64_t add_chunk(const T* numbers, std::size_t elements, double centre, Sums& sums) {
-  Sums trial = sums;
-  add_rows<false>(numbers, elements, centre, trial);
-  if (!is_disturbed(trial.of)) {
-    sums = trial;
-    return 0;
-  }
-  add_rows<true>(numbers, elements, centre, sums);
-  return count_nan(numbers, elements);
-}
-
 /// Extremes by vectors of the elements' own type, of which no conversion is needed.
 template <class T>
 struct Bounds {
   using Vector = VectorOf<T>;
-  Vector min = Vector{} + static_cast<T>(__builtin_inf());
-  Vector max = -min;
+  Vector low[2] = {Vector{} + static_cast<T>(__builtin_inf()), Vector{} + static_cast<T>(__builtin_inf())};
+  Vector high[2] = {-low[0], -low[0]};
 
-  void add_rows(const T* numbers, std::size_t elements) {
-    Vector low[2] = {min, min};
-    Vector high[2] = {max, max};
-    for (std::size_t row = 0; row < elements; row += statistics_lanes) {
+  void add_row(const T* row) {
 #pragma GCC unroll 8
-      for (std::size_t i = 0; i < statistics_lanes / width_of<T>; ++i) {
-        const Vector x = load_vector(numbers + row + i * width_of<T>);
-        low[i % 2] = lesser(x, low[i % 2]);
-        high[i % 2] = greater(x, high[i % 2]);
-      }
+    for (std::size_t i = 0; i < statistics_lanes / width_of<T>; ++i) {
+      const Vector x = load_vector(row + i * width_of<T>);
+      low[i % 2] = lesser(x, low[i % 2]);
+      high[i % 2] = greater(x, high[i % 2]);
     }
-    min = lesser(low[0], low[1]);
-    max = greater(high[0], high[1]);
   }
   /// Which of two equal zeros is found depends on the order; the positive one is shown.
   void store(FloatSummary& to) const {
+    const Vector min = lesser(low[0], low[1]);
+    const Vector max = greater(high[0], high[1]);
     T least = min[0];
     T most = max[0];
     for (std::size_t i = 1; i < width_of<T>; ++i) {
@@ -147,6 +112,44 @@ struct Bounds {
     to.max = static_cast<double>(most) + 0.0;
   }
 };
+
+/// Adds x - centre and its squares for whole rows of statistics_lanes. Two versions: NaNs are rare, and looking for
+/// them costs half the speed. Where there are none both give the same bits.
+template <bool with_nan, class T>
+void add_rows(const T* numbers, std::size_t elements, double centre, Sums& sums, Bounds<T>& bounds) {
+  Sums chunk;
+  Bounds<T> seen = bounds;
+  for (std::size_t row = 0; row < elements; row += statistics_lanes) {
+    look_ahead(numbers + row);
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < vectors; ++i) {
+      const DoubleVector x = load(numbers + row + i * width);
+      const DoubleVector difference = with_nan ? if_number(x, x - centre) : x - centre;
+      chunk.of.of[i] += difference;
+      chunk.squares.of[i] += difference * difference;
+    }
+    seen.add_row(numbers + row);
+  }
+  bounds = seen;
+  for (std::size_t i = 0; i < vectors; ++i) sums.of.of[i] += chunk.of.of[i];
+  for (std::size_t i = 0; i < vectors; ++i) sums.squares.of[i] += chunk.squares.of[i];
+}
+/// Returns the number of NaNs.
+template <class T>
+std::uint64_t add_chunk(const T* numbers, std::size_t elements, double centre, Sums& sums, Bounds<T>& bounds) {
+  Sums trial = sums;
+  add_rows<false>(numbers, elements, centre, trial, bounds);
+  if (!is_disturbed(trial.of)) {
+    sums = trial;
+    return 0;
+  }
+  add_rows<true>(numbers, elements, centre, sums, bounds);
+  return count_nan(numbers, elements);
+}
+
+/// float16 comes as float32.
+template <class T>
+using BoundsOf = Bounds<std::conditional_t<std::is_same_v<T, double>, double, float>>;
 
 constexpr std::size_t lower(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
@@ -182,9 +185,10 @@ void for_each_chunk(const T* numbers, std::size_t elements, Visit visit) {
 template <class T>
 double choose_centre(const T* numbers, std::size_t elements) {
   Sums sums;
+  BoundsOf<T> unused;
   std::uint64_t count = 0;
   for_each_chunk(numbers, lower(elements, statistics_chunk_elements), [&](const auto* chunk, std::size_t in_chunk) {
-    count += in_chunk - add_chunk(chunk, in_chunk, 0, sums);
+    count += in_chunk - add_chunk(chunk, in_chunk, 0, sums, unused);
   });
   // The NaNs that fill up a row were counted on both sides.
   const double mean = total(sums.of) / static_cast<double>(count);
@@ -196,10 +200,9 @@ FloatSummary summary(const T* numbers, std::size_t elements, const double* given
   FloatSummary result;
   result.centre = given_centre != nullptr ? *given_centre : choose_centre(numbers, elements);
   Sums sums;
-  Bounds<std::conditional_t<std::is_same_v<T, double>, double, float>> bounds;  // float16 comes as float32
+  BoundsOf<T> bounds;
   for_each_chunk(numbers, elements, [&](const auto* chunk, std::size_t count) {
-    result.nan += add_chunk(chunk, count, result.centre, sums);
-    bounds.add_rows(chunk, count);
+    result.nan += add_chunk(chunk, count, result.centre, sums, bounds);
   });
   result.nan -= (statistics_lanes - elements % statistics_lanes) % statistics_lanes;  // those that filled the last row
   result.sum = total(sums.of);
@@ -269,7 +272,8 @@ double integer_squares(const std::byte* data, std::size_t elements, std::uint64_
 /// bits then show.
 constexpr double histogram_shifter = 0x1.8p52;
 
-void histogram_index(const double* numbers, std::size_t elements, const HistogramPlan& plan, std::uint64_t* index) {
+void histogram_index(const double* numbers, std::size_t elements, const HistogramPlan& plan, std::uint64_t* index,
+                     const std::byte* next, std::size_t next_item) {
   // In variables of its own: the compiler does not know that `index` is written beside the plan.
   const DoubleVector low = DoubleVector{} + plan.low;
   const DoubleVector scale = DoubleVector{} + plan.scale;
@@ -288,6 +292,16 @@ void histogram_index(const double* numbers, std::size_t elements, const Histogra
     return (Uint64Vector)bin << shift;
   };
   std::size_t i = 0;
+  constexpr std::size_t at_once = 64 / sizeof(double);
+  for (; i + at_once <= elements; i += at_once) {
+    // While the indices are counted nothing else would be asked of the memory. By its address, as in look_ahead().
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(next) + i * next_item));
+#pragma GCC unroll 8
+    for (std::size_t k = 0; k < at_once; k += width) {
+      const Uint64Vector vector = index_of(load_vector(numbers + i + k));
+      __builtin_memcpy(index + i + k, &vector, sizeof vector);
+    }
+  }
   for (; i + width <= elements; i += width) {
     const Uint64Vector vector = index_of(load_vector(numbers + i));
     __builtin_memcpy(index + i, &vector, sizeof vector);

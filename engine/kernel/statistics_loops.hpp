@@ -61,9 +61,10 @@ inline constexpr std::uint32_t histogram_counts_shift_of_many_bins = 1;
 inline constexpr std::size_t histogram_chunk_elements = 1024;
 
 /// Where the counts of each number of a chunk begin, in the lower 32 bits: those of its bin, or of `bins` for what has
-/// to be looked at. All in vectors.
+/// to be looked at. All in vectors. Asks for the memory of as many elements of `next_item` bytes from `next` on, of
+/// which none need be there.
 using HistogramLoop = void (*)(const double* numbers, std::size_t elements, const HistogramPlan& plan,
-                               std::uint64_t* index);
+                               std::uint64_t* index, const std::byte* next, std::size_t next_item);
 
 /// The inner loops of summarize_block(), compiled for several levels of instructions, all with the same bits (but for
 /// NaNs). At most statistics_block_elements.
