@@ -1,6 +1,6 @@
 // The kernels of bench/kernels in C++: ours, and those of kernels_peers.hpp. Reads lines "<workload> <engine>" and
 // answers each with the seconds of one run, so that runs of other programs may come between; "list" lists what there
-// is. A wrong result ends it.
+// is. A wrong result ends it. Arguments: elements, workers, and "small" for arrays that are not in huge pages.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -37,14 +37,16 @@ PoolOptions options_on(const std::shared_ptr<Arena>& arena, int workers) {
 
 class Bench {
  public:
-  Bench(std::size_t elements, int workers)
+  Bench(std::size_t elements, int workers, bool huge_pages)
       : elements_(elements),
         workers_(workers),
         arena_(make_arena()),
         blocks_{block(), block(), block(), block()},
         pool_(options_on(arena_, workers)),
         threads_(workers) {
-    // Each page is touched by a worker, as in a program whose arrays its kernels fill.
+    // As in a program that keeps its arrays. Those of NumPy, and so of numba and numexpr, are in huge pages as well.
+    for (auto& each : blocks_) huge_bytes_ += huge_pages ? each.use_huge_pages() : 0;
+    // Filled by the workers, as in a program whose arrays its kernels fill.
     for (std::size_t i = 0; i < 4; ++i) {
       auto filled = view(i);
       const double shift = static_cast<double>(i);
@@ -75,6 +77,9 @@ class Bench {
     return took.count();
   }
   void list() const {
+    const std::size_t bytes = 4 * elements_ * sizeof(double);
+    std::fprintf(stderr, "arrays: %.0f %% in huge pages\n",
+                 100.0 * static_cast<double>(huge_bytes_) / static_cast<double>(bytes));
     for (const auto& each : bodies_) std::cout << each.first.first << ' ' << each.first.second << '\n';
     std::cout << "end" << std::endl;
   }
@@ -160,6 +165,7 @@ class Bench {
   int workers_;
   std::shared_ptr<Arena> arena_;
   std::array<ArenaBlock, 4> blocks_;
+  std::size_t huge_bytes_ = 0;
   Pool pool_;
   Threads threads_;
   Inputs in_{};
@@ -172,7 +178,8 @@ class Bench {
 int main(int argc, char** argv) {
   const std::size_t elements = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : std::size_t{1} << 26;
   const int workers = argc > 2 ? std::atoi(argv[2]) : runrig::usable_cpu_count();
-  runrig::bench::Bench bench(elements, workers);
+  const bool huge_pages = argc <= 3 || std::string(argv[3]) != "small";
+  runrig::bench::Bench bench(elements, workers, huge_pages);
   std::string line;
   while (std::getline(std::cin, line)) {
     if (line == "list") {

@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "handle_internal.hpp"
+#include "huge_pages.hpp"
 #include "reserve.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -37,7 +38,7 @@ constexpr std::uint64_t apart_end = 0x5000'0000'0000;
 constexpr std::uint64_t apart_begin = 0;
 constexpr std::uint64_t apart_end = 0;
 #endif
-constexpr std::uint64_t apart_step = std::uint64_t{2} << 20;  // of a huge page
+constexpr std::uint64_t apart_step = huge_page_bytes;
 
 Mapping map_apart(int fd, std::size_t size_bytes, std::string_view label) {
   constexpr int tries = 8;
@@ -71,7 +72,10 @@ AnonymousMemory AnonymousMemory::create(std::string_view label, std::size_t size
       check_errno(::memfd_create(std::string(label).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING), attempted, label));
   check_errno(::fchmod(fd.get(), 0600), attempted, label);  // born 0777; a handle is checked like a named segment
   check_errno(retry_on_eintr([&] { return ::ftruncate(fd.get(), static_cast<off_t>(size_bytes)); }), attempted, label);
-  if (reserve == Reserve::now) detail::reserve_pages(fd.get(), 0, size_bytes, attempted, label);
+  if (reserve == Reserve::now) {
+    detail::reserve_huge_pages(fd.get(), 0, size_bytes);
+    detail::reserve_pages(fd.get(), 0, size_bytes, attempted, label);
+  }
   check_errno(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), attempted, label);
   struct stat status {};
   check_errno(::fstat(fd.get(), &status), attempted, label);
@@ -139,6 +143,11 @@ void AnonymousMemory::reserve(std::size_t offset_bytes, std::size_t size_bytes) 
   const std::string attempted = "reserve " + std::to_string(size_bytes) + " bytes of";
   detail::check_memory_room(size_bytes, attempted, anonymous);
   detail::reserve_pages(fd_.get(), offset_bytes, size_bytes, attempted, anonymous);
+}
+
+std::size_t AnonymousMemory::use_huge_pages(std::size_t offset_bytes, std::size_t size_bytes) {
+  check_range(mapping_, offset_bytes, size_bytes);
+  return detail::use_huge_pages(fd_.get(), mapping_, offset_bytes, size_bytes, anonymous);
 }
 
 void AnonymousMemory::punch(std::size_t offset_bytes, std::size_t size_bytes) {

@@ -11,6 +11,7 @@
 
 #include "fork_hooks.hpp"
 #include "handle_internal.hpp"
+#include "huge_pages.hpp"
 #include "liveness.hpp"
 #include "runrig/shm/shared_memory.hpp"
 #include "runrig/sync/error.hpp"
@@ -137,6 +138,11 @@ std::span<const std::byte> SegmentMapping::bytes() const {
 std::span<std::byte> SegmentMapping::writable_bytes() const {
   detail::check_open(mapping_, handle_.name_view());
   return mapping_.writable_bytes();
+}
+
+std::size_t SegmentMapping::use_huge_pages() {
+  detail::check_open(mapping_, handle_.name_view());
+  return detail::use_huge_pages(fd_.get(), mapping_, 0, mapping_.size_bytes(), handle_.name_view());
 }
 
 SegmentHandle SegmentMapping::handle() const {

@@ -5,6 +5,7 @@
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <new>
@@ -35,10 +36,36 @@ ipc::mapped_region* region_at(std::byte* storage) noexcept {
   return std::launder(reinterpret_cast<ipc::mapped_region*>(storage));
 }
 
+/// A free place for so much at a multiple of a huge page, so that the kernel can map huge pages as such; null if there
+/// is none. By the time that it is used it may be taken.
+void* place_for_huge_pages(std::size_t size_bytes) noexcept {
+  const std::size_t room = size_bytes + huge_page_bytes;
+  if (room < size_bytes) return nullptr;
+  void* const found = ::mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (found == MAP_FAILED) return nullptr;
+  ::munmap(found, room);
+  const auto address = reinterpret_cast<std::uintptr_t>(found);
+  return reinterpret_cast<void*>((address + huge_page_bytes - 1) & ~(huge_page_bytes - 1));
+}
+
 }  // namespace
 
 Mapping Mapping::map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access, std::string_view name,
                      void* at) {
+  if (at == nullptr && offset_bytes == 0 && size_bytes >= huge_page_bytes) {
+    if (void* const place = place_for_huge_pages(size_bytes)) {
+      try {
+        return map_at(fd, offset_bytes, size_bytes, access, name, place);
+      } catch (const Error&) {
+        // Another thread was faster; or something is wrong that is said below.
+      }
+    }
+  }
+  return map_at(fd, offset_bytes, size_bytes, access, name, at);
+}
+
+Mapping Mapping::map_at(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access, std::string_view name,
+                        void* at) {
   static_assert(sizeof(ipc::mapped_region) <= sizeof(region_) && alignof(ipc::mapped_region) <= alignof(std::uintptr_t),
                 "Boost's mapped_region has grown: so must the storage for it in the header");
   // Boost takes size 0 for "all of the file" and rounds an offset down to a page; here both are mistakes.

@@ -177,6 +177,10 @@ ArrayHandle AnyArray::handle() const {
   return handle;
 }
 
+std::size_t AnyArray::use_huge_pages() {
+  return std::visit([](auto& memory) { return memory.use_huge_pages(); }, memory_);
+}
+
 std::string AnyArray::name() const {
   const auto* const named = std::get_if<SharedMemory>(&memory_);
   return named != nullptr ? named->name() : std::string();

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "handle_internal.hpp"
+#include "huge_pages.hpp"
 #include "liveness.hpp"
 #include "participation.hpp"
 #include "reserve.hpp"
@@ -48,6 +49,8 @@ UniqueFd make_nameless(std::size_t size_bytes, std::string_view attempted, std::
       retry_on_eintr([] { return ::open(detail::segment_directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }), attempted,
       name));
   check_errno(::fchmod(fd.get(), 0600), attempted, name);  // whatever the umask took
+  check_errno(retry_on_eintr([&] { return ::ftruncate(fd.get(), static_cast<off_t>(size_bytes)); }), attempted, name);
+  detail::reserve_huge_pages(fd.get(), 0, size_bytes);
   detail::reserve_pages(fd.get(), 0, size_bytes, attempted, name);
   if (detail::try_lock_shared(fd.get()) != LockAttempt::taken) check_errno(-1, attempted, name);
   RUNRIG_KILLPOINT("shm.create.reserved");
@@ -215,6 +218,11 @@ std::span<std::byte> SharedMemory::writable_bytes() const {
 SegmentHandle SharedMemory::handle() const {
   detail::check_open(mapping_, name_);
   return detail::make_handle(fd_.get(), id_, mapping_.size_bytes(), name_);
+}
+
+std::size_t SharedMemory::use_huge_pages() {
+  detail::check_open(mapping_, name_);
+  return detail::use_huge_pages(fd_.get(), mapping_, 0, mapping_.size_bytes(), name_);
 }
 
 void SharedMemory::unlink() {

@@ -158,6 +158,11 @@ ArenaBlock& ArenaBlock::operator=(ArenaBlock&& other) noexcept {
   return *this;
 }
 
+std::size_t ArenaBlock::use_huge_pages() {
+  if (!core_) return 0;
+  return core_->memory.use_huge_pages(static_cast<std::size_t>(data_ - core_->base), size_bytes_);
+}
+
 void ArenaBlock::reset() noexcept {
   if (core_ && core_->owned_here()) {
     const std::size_t bytes = round_up(size_bytes_, page_bytes);
@@ -196,7 +201,7 @@ ArenaBlock Arena::allocate(std::size_t size_bytes, std::size_t alignment) {
   std::byte* data = nullptr;
   const std::size_t bytes = size_bytes <= core.capacity_bytes ? round_up(size_bytes, page_bytes) : 0;
   if (bytes > 0) {
-    const std::size_t pages_alignment = std::max(alignment, page_bytes);
+    const std::size_t pages_alignment = std::max(alignment, bytes >= huge_page_bytes ? huge_page_bytes : page_bytes);
     data = core.take(bytes, pages_alignment);
     if (data == nullptr) {
       core.merge_all();

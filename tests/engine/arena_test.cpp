@@ -3,12 +3,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstring>
 #include <random>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include "runrig/shm/mapping.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -115,6 +117,24 @@ TEST(Arena, FullArenaSaysTheNumbers) {
   const std::string text = test::thrown_text([&] { (void)arena.allocate(mib); });
   EXPECT_NE(text.find("allocate 1048576 bytes, 524288 of 1048576 are in use"), std::string::npos) << text;
   EXPECT_EQ(test::thrown_code([&] { (void)arena.allocate(SIZE_MAX); }), std::errc::not_enough_memory);
+}
+
+TEST(Arena, LargeBlocksBeginWhereHugePagesDoAndGoIntoThem) {
+  Arena arena(64 * mib);
+  const auto small = arena.allocate(4096);
+  auto large = arena.allocate(6 * mib);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(large.data()) % huge_page_bytes, 0U);
+  std::memset(large.data(), 7, large.size_bytes());
+  const std::size_t huge_bytes = large.use_huge_pages();
+  EXPECT_LE(huge_bytes, large.size_bytes());
+  EXPECT_EQ(large.data()[0], std::byte{7});
+  EXPECT_EQ(large.data()[6 * mib - 1], std::byte{7});
+  EXPECT_EQ(test::run_in_child([&] { large.data()[mib] = std::byte{8}; }), 0);
+  EXPECT_EQ(large.data()[mib], std::byte{8});
+  auto part = arena.allocate(3 * mib);
+  EXPECT_LE(part.use_huge_pages(), huge_page_bytes);
+  EXPECT_EQ(ArenaBlock().use_huge_pages(), 0U);
+  if (huge_bytes == 0) GTEST_SKIP() << "this system gives no huge pages";
 }
 
 TEST(Arena, MistakesAreRefused) {

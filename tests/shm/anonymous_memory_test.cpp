@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <fstream>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -120,6 +121,100 @@ TEST(AnonymousMemoryTest, PagesCanBeReservedAndReleased) {
   EXPECT_THROW(memory.punch(64 * page, 1), std::out_of_range);
   EXPECT_THROW(memory.punch(1, ~std::size_t{0}), std::out_of_range);
   EXPECT_THROW(memory.reserve(60 * page, 5 * page), std::out_of_range);
+}
+
+constexpr std::size_t four_huge_pages = 4 * huge_page_bytes;
+
+std::byte pattern_at(std::size_t i) { return static_cast<std::byte>(i * 7 / 5); }
+
+// Bytes of this process's page tables that are huge pages of shared memory.
+std::size_t mapped_huge_bytes(const void* at) {
+  std::ifstream maps("/proc/self/smaps");
+  bool here = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t first = 0;
+    std::uintptr_t end = 0;
+    std::size_t kib = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx", &first, &end) == 2)
+      here = first <= reinterpret_cast<std::uintptr_t>(at) && reinterpret_cast<std::uintptr_t>(at) < end;
+    if (here && std::sscanf(line.c_str(), "ShmemPmdMapped: %zu kB", &kib) == 1) return kib << 10U;
+  }
+  return 0;
+}
+
+TEST(AnonymousMemoryTest, GoesIntoHugePagesWithAllThatIsInIt) {
+  auto memory = AnonymousMemory::create("huge", four_huge_pages + 4096, Reserve::lazily);
+  const auto bytes = memory.writable_bytes();
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(bytes.data()) % huge_page_bytes, 0U);
+  // The first and the third are filled, the second is not there, of the fourth there is one page.
+  const auto filled = [](std::size_t i) {
+    const std::size_t piece = i / huge_page_bytes;
+    return piece == 0 || piece == 2 || (piece == 3 && i % huge_page_bytes / 4096 == 100);
+  };
+  for (std::size_t i = 0; i < four_huge_pages; ++i) {
+    if (filled(i)) bytes[i] = pattern_at(i);
+  }
+  const std::size_t huge_bytes = memory.use_huge_pages();
+  EXPECT_EQ(memory.resident_bytes(), memory.size_bytes()) << "what is in no huge page has memory all the same";
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    wrong += bytes[i] != (filled(i) ? pattern_at(i) : std::byte{0}) ? 1U : 0U;
+  }
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(huge_bytes % huge_page_bytes, 0U);
+  EXPECT_LE(huge_bytes, four_huge_pages);
+  if (huge_bytes == 0) GTEST_SKIP() << "this system gives no huge pages";
+  EXPECT_GE(mapped_huge_bytes(bytes.data()), huge_bytes);
+  EXPECT_GE(memory.use_huge_pages(), huge_bytes) << "again, where they are already";
+}
+
+TEST(AnonymousMemoryTest, OnlyWholeHugePagesOfTheRangeAreTaken) {
+  auto memory = AnonymousMemory::create("huge", four_huge_pages, Reserve::lazily);
+  EXPECT_LE(memory.use_huge_pages(huge_page_bytes - 4096, huge_page_bytes + 8192), huge_page_bytes);
+  EXPECT_EQ(memory.resident_bytes(), huge_page_bytes + 8192);
+  EXPECT_EQ(memory.use_huge_pages(3 * huge_page_bytes + 1, huge_page_bytes - 1), 0U);
+  EXPECT_EQ(memory.use_huge_pages(0, 0), 0U);
+  EXPECT_THROW(memory.use_huge_pages(four_huge_pages, 1), std::out_of_range);
+  EXPECT_THROW(memory.use_huge_pages(1, ~std::size_t{0}), std::out_of_range);
+  auto small = AnonymousMemory::create("small", 5000, Reserve::lazily);
+  EXPECT_EQ(small.use_huge_pages(), 0U);
+  EXPECT_EQ(small.resident_bytes(), 8192U);
+}
+
+TEST(AnonymousMemoryTest, OthersMayWriteWhileItGoesIntoHugePages) {
+  auto memory = AnonymousMemory::create("huge", four_huge_pages);
+  constexpr std::size_t step = 4096;
+  constexpr int rounds = 20;
+  test::Child writer([&] {
+    for (int round = 1; round <= rounds; ++round) {
+      for (std::size_t i = 0; i < four_huge_pages; i += step) {
+        ASSERT_EQ(memory.bytes()[i], static_cast<std::byte>(round - 1));
+        memory.writable_bytes()[i] = static_cast<std::byte>(round);
+      }
+    }
+  });
+  for (int round = 0; round < rounds; ++round) {
+    (void)memory.use_huge_pages();
+    memory.writable_bytes()[1] = static_cast<std::byte>(round);
+  }
+  EXPECT_EQ(writer.join(), 0);
+  for (std::size_t i = 0; i < four_huge_pages; i += step) ASSERT_EQ(memory.bytes()[i], std::byte{rounds});
+}
+
+TEST(AnonymousMemoryTest, MoreThanTheMachineHasIsNotPutIntoHugePages) {
+  auto memory = AnonymousMemory::create("sparse", std::size_t{1} << 46, Reserve::lazily);
+  EXPECT_EQ(test::thrown_code([&] { (void)memory.use_huge_pages(); }), std::errc::not_enough_memory);
+  EXPECT_THAT(test::thrown_text([&] { (void)memory.use_huge_pages(); }),
+              HasSubstr("into huge pages of (needs 64.0 TiB, the m"));
+  EXPECT_EQ(memory.resident_bytes(), 0U);
+}
+
+TEST(AnonymousMemoryTest, OnlyWhoMayWriteItPutsItIntoHugePages) {
+  const auto memory = AnonymousMemory::create("huge", huge_page_bytes);
+  auto reader = AnonymousMemory::attach(UniqueFd(::fcntl(memory.fd(), F_DUPFD_CLOEXEC, 0)), Access::read_only);
+  EXPECT_THROW((void)reader.use_huge_pages(), std::logic_error);
+  reader.close();
+  EXPECT_THROW((void)reader.use_huge_pages(), std::logic_error);
 }
 
 TEST(AnonymousMemoryTest, ADescriptorIsTakenOnlyIfItIsASealedMemfd) {

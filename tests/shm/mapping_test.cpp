@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -67,6 +68,18 @@ TEST_F(MappingTest, UnmapsWithItsLastOwnerWhateverWasMovedBefore) {
     EXPECT_EQ(mapped(), 2);
   }
   EXPECT_EQ(mapped(), 0);
+}
+
+TEST_F(MappingTest, LargeFilesAreMappedWhereHugePagesCanBe) {
+  for (const std::size_t size_bytes : {huge_page_bytes, huge_page_bytes + 1, 9 * huge_page_bytes - 4096}) {
+    ASSERT_EQ(::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)), 0);
+    const auto one = Mapping::map(fd_.get(), 0, size_bytes, Access::read_write, "m");
+    const auto other = Mapping::map(fd_.get(), 0, size_bytes, Access::read_only, "m");
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(one.bytes().data()) % huge_page_bytes, 0U);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(other.bytes().data()) % huge_page_bytes, 0U);
+    one.writable_bytes()[size_bytes - 1] = std::byte{7};
+    EXPECT_EQ(other.bytes()[size_bytes - 1], std::byte{7});
+  }
 }
 
 TEST_F(MappingTest, ReadOnlyMemoryGivesOutNoWritableBytes) {

@@ -131,6 +131,23 @@ TEST_F(NdArrayTest, AnonymousArraysAndViewsTravelByHandle) {
   EXPECT_EQ(test::thrown_code([&] { (void)AnyArray::attach(broken); }), std::errc::invalid_argument);
 }
 
+TEST_F(NdArrayTest, ArraysOfEachKindGoIntoHugePages) {
+  const Shape shape{3, 1 << 17};  // 3 MiB: one huge page as a whole, and parts of another
+  auto named = NdArray<double>::create(shape);
+  auto anonymous = NdArray<double>::create_anonymous(shape);
+  auto by_name = NdArray<double>::attach(named.name());
+  auto by_handle = NdArray<double>::attach(anonymous.handle());
+  named(2, 5) = 2.5;
+  anonymous(1, 7) = 1.5;
+  for (auto* const each : {&named, &anonymous, &by_name, &by_handle})
+    EXPECT_LE(each->use_huge_pages(), huge_page_bytes);
+  EXPECT_EQ(by_name(2, 5), 2.5);
+  EXPECT_EQ(by_handle(1, 7), 1.5);
+  auto reader = NdArray<double>::attach(named.name(), Access::read_only);
+  EXPECT_THROW(reader.use_huge_pages(), std::logic_error);
+  named.unlink();
+}
+
 TEST_F(NdArrayTest, AForkedChildsHandleOutlivesItsParent) {
   // The grandchild gets the child's handle; that of the first process would do as well as long as it lives.
   auto array = NdArray<int>::create_anonymous(Shape{1});

@@ -78,6 +78,8 @@ class SegmentMapping {
   /// Throw std::logic_error after close(), the second also if attached read_only.
   [[nodiscard]] std::span<const std::byte> bytes() const;
   [[nodiscard]] std::span<std::byte> writable_bytes() const;
+  /// As SharedMemory::use_huge_pages().
+  std::size_t use_huge_pages();
   /// For others to attach while this object is open. Throws std::logic_error after close().
   [[nodiscard]] SegmentHandle handle() const;
   /// Unmaps now. Harmless the second time.

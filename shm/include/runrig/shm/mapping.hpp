@@ -11,6 +11,9 @@ namespace runrig {
 /// What a process may do with memory that it maps.
 enum class Access : std::uint8_t { read_only, read_write };
 
+/// What one entry of the second level of page tables maps, on x86-64 and on others with pages of 4 KiB.
+inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+
 /// A part of a file or memfd, mapped shared into this process; unmapped by the destructor. Move-only.
 ///
 /// Holds the memory, not the name: it stays valid when the file is unlinked, and when the descriptor it was made from
@@ -24,7 +27,8 @@ class Mapping {
   /// messages. Throws Error (not_enough_memory, permission_denied, ...), invalid_argument for size 0 or a wrong offset.
   /// That the file is long enough is for the caller to check.
   ///
-  /// `at`: exactly there, a multiple of the page size, or nowhere: address_in_use if any of it is taken.
+  /// `at`: exactly there, a multiple of the page size, or nowhere: address_in_use if any of it is taken. Otherwise
+  /// where there is room, a file from its beginning, of 2 MiB and more, at a multiple of 2 MiB if that can be had.
   [[nodiscard]] static Mapping map(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access,
                                    std::string_view name, void* at = nullptr);
   Mapping(Mapping&& other) noexcept { take(other); }
@@ -46,6 +50,8 @@ class Mapping {
   void reset() noexcept;
 
  private:
+  static Mapping map_at(int fd, std::size_t offset_bytes, std::size_t size_bytes, Access access, std::string_view name,
+                        void* at);
   void take(Mapping& other) noexcept;
 
   // The mapping's owner: a boost::interprocess::mapped_region, built in place so that Boost stays out of this header

@@ -70,6 +70,10 @@ class AnyArray {
   /// Another process attaches this; it must do so while this object, or another mapping of the segment, exists.
   [[nodiscard]] ArrayHandle handle() const;
 
+  /// Puts the elements into huge pages, as far as the system gives them: for large arrays that kernels go through more
+  /// than once. Best before they are filled; see AnonymousMemory::use_huge_pages(), and so for what it costs, returns
+  /// and throws.
+  std::size_t use_huge_pages();
   /// Empty for anonymous arrays and for those attached by handle.
   [[nodiscard]] std::string name() const;
   /// Removes the name, if it is still this segment's; mappings, ours too, stay valid. Throws std::logic_error
@@ -158,6 +162,7 @@ requires(!std::is_const_v<T>) class NdArray {
 
   [[nodiscard]] const AnyArrayRef& ref() const noexcept { return array_.ref(); }
   [[nodiscard]] ArrayHandle handle() const { return array_.handle(); }
+  std::size_t use_huge_pages() { return array_.use_huge_pages(); }  ///< as AnyArray's
   [[nodiscard]] std::string name() const { return array_.name(); }
   void unlink() { array_.unlink(); }
   void persist() { array_.persist(); }

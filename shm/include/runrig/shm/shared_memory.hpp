@@ -85,6 +85,10 @@ class SharedMemory {
   /// For others to attach while this object is open or the name is there. Throws std::logic_error after close().
   [[nodiscard]] SegmentHandle handle() const;
 
+  /// Puts the memory into huge pages, as far as the system gives them; see AnonymousMemory::use_huge_pages(). Returns
+  /// how many bytes are in huge pages now. Pages that were punched out get memory again: throws Error as create() does,
+  /// and std::logic_error after close() or if attached read_only.
+  std::size_t use_huge_pages();
   /// Removes the name, by whichever process. Mappings, ours too, stay valid. Also after close(). Throws Error
   /// no_such_file_or_directory if the name is gone already (so also the second time), or names another segment by now,
   /// which is left alone.
