@@ -57,8 +57,8 @@ int collapse(int fd, std::byte* piece, std::size_t offset_bytes) noexcept {
 
 using Clock = std::chrono::steady_clock;
 
-/// 512 single pages take some 1.5 ms to reserve and map. A huge one takes 0.2, but many times that
-/// where the kernel first has to move others out of the way, or a virtual machine to get the memory from its host.
+/// 512 single pages take some 1.5 ms to reserve and map. A huge one takes 0.2, but many times that where the kernel
+/// first has to move others out of the way, or a virtual machine to get the memory from its host.
 constexpr auto worth_for_each = std::chrono::milliseconds(1);
 constexpr auto worth_at_first = std::chrono::milliseconds(2);
 /// Of less, the first that is too slow would be a large part.
