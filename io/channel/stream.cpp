@@ -143,7 +143,7 @@ void receive_rest(const Stream& stream, std::span<std::byte> rest, std::uint64_t
 
 void ByteBuffer::resize(std::size_t size_bytes) {
   if (size_bytes > capacity_bytes_) {
-    void* const moved = std::realloc(bytes_.get(), size_bytes);
+    void* const moved = std::realloc(bytes_.get(), size_bytes);  // NOLINT(cppcoreguidelines-no-malloc): it moves pages
     if (moved == nullptr) throw std::bad_alloc();
     (void)bytes_.release();
     bytes_.reset(static_cast<std::byte*>(moved));
@@ -157,6 +157,8 @@ void ByteBuffer::release() noexcept {
   size_bytes_ = capacity_bytes_ = 0;
 }
 
-void ByteBuffer::Free::operator()(std::byte* bytes) const noexcept { std::free(bytes); }
+void ByteBuffer::Free::operator()(std::byte* bytes) const noexcept {
+  std::free(bytes);  // NOLINT(cppcoreguidelines-no-malloc): of realloc
+}
 
 }  // namespace runrig::detail
