@@ -201,8 +201,10 @@ ArenaBlock Arena::allocate(std::size_t size_bytes, std::size_t alignment) {
   std::byte* data = nullptr;
   const std::size_t bytes = size_bytes <= core.capacity_bytes ? round_up(size_bytes, page_bytes) : 0;
   if (bytes > 0) {
-    const std::size_t pages_alignment = std::max(alignment, bytes >= huge_page_bytes ? huge_page_bytes : page_bytes);
-    data = core.take(bytes, pages_alignment);
+    const std::size_t pages_alignment = std::max(alignment, page_bytes);
+    // Where huge pages can be, if there is room for it: an arena may be no larger than what is laid into it.
+    if (bytes >= huge_page_bytes) data = core.take(bytes, std::max(alignment, huge_page_bytes));
+    if (data == nullptr) data = core.take(bytes, pages_alignment);
     if (data == nullptr) {
       core.merge_all();
       data = core.take(bytes, pages_alignment);

@@ -137,6 +137,15 @@ TEST(Arena, LargeBlocksBeginWhereHugePagesDoAndGoIntoThem) {
   if (huge_bytes == 0) GTEST_SKIP() << "this system gives no huge pages";
 }
 
+TEST(Arena, ALargeBlockThatFitsNoHugePageFitsAllTheSame) {
+  Arena arena(5 * mib);
+  const auto small = arena.allocate(4096);
+  const auto large = arena.allocate(4 * mib);
+  EXPECT_EQ(large.data(), small.data() + 4096);
+  std::memset(large.data(), 7, large.size_bytes());
+  EXPECT_NO_THROW((void)arena.allocate(mib - 4096));
+}
+
 TEST(Arena, MistakesAreRefused) {
   Arena arena(mib);
   EXPECT_THROW((void)arena.allocate(0), std::logic_error);

@@ -31,7 +31,8 @@ class ArenaBlock {
   [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
   /// Puts it into huge pages, as far as the system gives them: for large arrays that kernels go through more than once.
   /// Returns how many bytes are in huge pages now; see AnonymousMemory::use_huge_pages(), also for what it costs and
-  /// throws. Blocks of 2 MiB and more begin where a huge page does. Nothing to do for an empty block.
+  /// throws. Blocks of 2 MiB and more begin where a huge page can, if the arena has room. Nothing to do for an empty
+  /// block.
   std::size_t use_huge_pages();
   /// Gives the block back now. In a forked child it only forgets it.
   void reset() noexcept;
