@@ -43,7 +43,7 @@ void* place_for_huge_pages(std::size_t size_bytes) noexcept {
   if (room < size_bytes) return nullptr;
   void* const found = ::mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (found == MAP_FAILED) return nullptr;
-  ::munmap(found, room);
+  if (::munmap(found, room) != 0) return nullptr;
   const std::size_t beyond = reinterpret_cast<std::uintptr_t>(found) % huge_page_bytes;
   return static_cast<std::byte*>(found) + (beyond == 0 ? 0 : huge_page_bytes - beyond);
 }
