@@ -46,14 +46,27 @@ bool has_note(const TransferReport& report, std::string_view text) {
                              [&](const std::string& note) { return note.find(text) != std::string::npos; });
 }
 
-/// The segments that hold an array of the measurement's: other tests' segments come and go beside ours.
-std::vector<std::string> left_segments() {
+/// The segments that hold an array of a measurement's now, whosever it is.
+std::vector<std::string> measured_segments() {
   std::vector<std::string> result;
   for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
     double head[4] = {};
     std::ifstream(entry.path(), std::ios::binary).read(reinterpret_cast<char*>(head), sizeof head);
     if (std::ranges::equal(head, std::array{0.0, 1.0, 2.0, 3.0})) result.push_back(entry.path());
   }
+  return result;
+}
+
+/// Those of them that stay. Other tests measure at the same time and delete theirs within seconds; what we left has
+/// nobody to delete it.
+std::vector<std::string> left_segments() {
+  std::vector<std::string> result = measured_segments();
+  test::eventually(
+      [&] {
+        std::erase_if(result, [](const std::string& path) { return !std::filesystem::exists(path); });
+        return result.empty();
+      },
+      30s);
   return result;
 }
 
