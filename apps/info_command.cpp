@@ -129,7 +129,7 @@ std::string json_object(const hdf5::ObjectInfo& object) {
 
 int run(CommonOptions& common, Run& run) {
   common.settle();
-  const auto report = run.work([&](batch::Session& session) { return session.info(common.files); });
+  const auto report = run.look([&](batch::Session& session) { return session.info(common.files); });
   if (common.json) {
     std::string files;
     for (const auto& listing : report.files) {

@@ -213,7 +213,8 @@ int run(ReduceOptions& options, Run& run) {
     return print_dry_run(run, options.common.json,
                          [&](batch::Session& session) { return batch::plan_reduce(session, request); });
   }
-  const auto report = run.work([&](batch::Session& session) { return batch::reduce(session, request); });
+  const auto reduce = [&](batch::Session& session) { return batch::reduce(session, request); };
+  const auto report = request.output.empty() ? run.look(reduce) : run.work(reduce);
   if (options.common.json) {
     std::string results;
     for (const auto& each : report.results) {

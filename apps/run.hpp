@@ -28,10 +28,14 @@ class Run {
   /// report; throws if there cannot be.
   template <class Work>
   auto work(const Work& work) {
-    session_ = std::make_unique<batch::Session>(engine());
-    auto result = work(*session_);
-    bar_.reset();  // what is printed now stands alone
-    return result;
+    return work_in(engine(), work);
+  }
+  /// The same for work that makes no output, and starts no process for it.
+  template <class Work>
+  auto look(const Work& work) {
+    batch::Options options = engine();
+    options.read_only = true;
+    return work_in(std::move(options), work);
   }
   /// Files whose outputs are up to date: how many, and a line for each.
   [[nodiscard]] std::size_t skipped() const;
@@ -41,6 +45,13 @@ class Run {
 
  private:
   [[nodiscard]] batch::Options engine();
+  template <class Work>
+  auto work_in(batch::Options options, const Work& work) {
+    session_ = std::make_unique<batch::Session>(std::move(options));
+    auto result = work(*session_);
+    bar_.reset();  // what is printed now stands alone
+    return result;
+  }
   void finish(const End& end);
   [[nodiscard]] std::string last_words(const End& end) const;
   void print_finished() const;

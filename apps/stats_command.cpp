@@ -145,7 +145,7 @@ int run(StatsOptions& options, bool bins_given, Run& run) {
   if (common.dry_run) {
     return print_dry_run(run, common.json, [&](batch::Session& session) { return session.plan(request); });
   }
-  const auto report = run.work([&](batch::Session& session) { return session.stats(request); });
+  const auto report = run.look([&](batch::Session& session) { return session.stats(request); });
   const bool one_file = common.files.size() == 1;
   if (common.json) {
     std::string results;

@@ -176,6 +176,7 @@ void read_into_array(batch::Session& session, const std::string& file, std::stri
 void write_any_array(batch::Session& session, const AnyArrayRef& array, const std::string& file,
                      const std::string& dataset, const WriteArrayOptions& options) {
   auto& state = session.state();
+  state.check_outputs_allowed();
   const auto expression = Expression::parse("x");
   const Program copy = expression.bind(std::vector{array.dtype});
   batch::OutputPart part;

@@ -10,9 +10,6 @@
 namespace runrig::batch {
 namespace {
 
-// Files looked at in one launch, and what each may tell. The memory is touched only as far as it is used.
-constexpr std::size_t wave_files = 64;
-constexpr std::size_t journal_bytes = std::size_t{32} << 20;
 constexpr std::size_t task_data_bytes = std::size_t{512} << 20;  // private memory, for metadata and small datasets
 
 /// Adds the time of its life to what was spent on a task.
@@ -56,14 +53,14 @@ class Wave {
   Wave(Session::State& state, const std::vector<std::string>& files, std::size_t first, std::size_t count)
       : state_(state),
         count_(count),
-        journals_(state.arena->allocate(count * journal_bytes)),
+        journals_(state.arena->allocate(count * file_journal_bytes)),
         memory_(*state.arena, room(files, first, count)) {
     tasks_ = memory_.add<FileTask>(count);
     chosen_ = memory_.add<std::uint32_t>(count);
     results_.resize(count);
     for (std::size_t i = 0; i < count; ++i) {
       tasks_[i].path = memory_.add(files[first + i]);
-      tasks_[i].journal = Journal(journals_.data() + i * journal_bytes, journal_bytes);
+      tasks_[i].journal = Journal(journals_.data() + i * file_journal_bytes, file_journal_bytes);
       tasks_[i].journal.reset();
       results_[i].file = first + i;
     }
@@ -137,6 +134,7 @@ class Wave {
 void for_each_file(Session::State& state, const std::vector<std::string>& files, FileBody body,
                    const std::byte* argument, const std::function<void(FileResult)>& on_result,
                    const std::function<void(std::size_t)>& on_begin) {
+  const std::size_t wave_files = state.wave_files;
   for (std::size_t first = 0; first < files.size(); first += wave_files) {
     for (std::size_t i = first; on_begin && i < std::min(first + wave_files, files.size()); ++i) on_begin(i);
     Wave wave(state, files, first, std::min(wave_files, files.size() - first));

@@ -16,6 +16,11 @@ struct FileTask {
   int worker = 0;      // the process that had it last
 };
 
+/// Files that are looked at together, at most, and what each may tell: address space, of which only what is used takes
+/// memory.
+inline constexpr std::size_t most_wave_files = 64;
+inline constexpr std::size_t file_journal_bytes = std::size_t{32} << 20;
+
 /// Where each step of a file's work is one item (a dataset, say), a worker's death at item i costs that item only: the
 /// task goes on behind it in another worker.
 inline constexpr int max_deaths_of_a_file = 3;

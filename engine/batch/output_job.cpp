@@ -319,7 +319,7 @@ class OutputJob {
       work.place = [&](TileQueue* queue) {
         auto options = state_.launch_options(1, slice_bytes);
         options.max_kills = 1;
-        return state_.writer.launch(options, [file = file_, plan = &plan, queue](SliceContext& context) {
+        return state_.writer().launch(options, [file = file_, plan = &plan, queue](SliceContext& context) {
           try {
             place_tiles(context, *file, *plan, *queue);
           } catch (...) {

@@ -10,6 +10,7 @@ namespace runrig::batch {
 
 OutputPlan::OutputPlan(const Session::State& state, const std::vector<std::string>& inputs, OutputWish wish)
     : wish_(std::move(wish)) {
+  state.check_outputs_allowed();
   if (state.options.conventions) wish_.request += " by conventions";
   std::vector<std::string> not_to_be_written = inputs;
   for (const std::string& each : wish_.further) not_to_be_written.push_back(each);

@@ -199,7 +199,7 @@ class RepackFile final : public GroupedOutput {
     work.place = [this, file = &file, plan = &plan, slice_bytes](TileQueue* queue) {
       auto options = state_.launch_options(1, slice_bytes);
       options.max_kills = 1;
-      return state_.writer.launch(options, [file, plan, queue](SliceContext& context) {
+      return state_.writer().launch(options, [file, plan, queue](SliceContext& context) {
         try {
           place_tiles(context, *file, plan->place, *queue);
         } catch (...) {

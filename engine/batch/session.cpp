@@ -8,6 +8,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "file_tasks.hpp"
 #include "runrig/engine/machine.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/unique_fd.hpp"
@@ -24,6 +25,15 @@ constexpr auto progress_interval = 100ms;
 std::size_t budget(const Options& options) {
   if (options.memory_bytes != 0) return options.memory_bytes;
   return std::max<std::size_t>(usable_memory_bytes() / 4, std::size_t{64} << 20);
+}
+
+std::size_t files_of_a_wave() {
+  return std::clamp<std::size_t>(usable_mapping_bytes() / file_journal_bytes, 1, most_wave_files);
+}
+
+// As much as may be used, and beside it what journals take of the addresses: on a little machine more than its memory.
+std::size_t arena_bytes(std::size_t wave_files) {
+  return usable_memory_bytes() + (wave_files + 1) * file_journal_bytes;
 }
 
 // What a damaged process writes before it dies ("free(): invalid size") tells users nothing that our line about its
@@ -61,11 +71,16 @@ Pool make_pool(const PoolOptions& options) {
 Session::State::State(Options wanted)
     : options(std::move(wanted)),
       memory_bytes(budget(options)),
-      arena(std::make_shared<Arena>()),
+      wave_files(files_of_a_wave()),
+      arena(std::make_shared<Arena>(arena_bytes(wave_files))),
       readers(make_pool(pool_options(options, arena, options.workers, "rr-reader"))),
-      writer(make_pool(pool_options(options, arena, 1, "rr-writer"))),
       counter_(arena->allocate(sizeof(std::atomic<std::uint64_t>))) {
+  if (!options.read_only) writer_.emplace(make_pool(pool_options(options, arena, 1, "rr-writer")));
   new (counter_.data()) std::atomic<std::uint64_t>(0);
+}
+
+void Session::State::check_outputs_allowed() const {
+  if (!writer_) throw std::logic_error("a session that is read-only makes no output");
 }
 
 std::atomic<std::uint64_t>& Session::State::bytes_done() const noexcept {

@@ -27,11 +27,16 @@ struct Session::State {
 
   Options options;
   std::size_t memory_bytes;
+  std::size_t wave_files;  // looked at together
   std::shared_ptr<Arena> arena;
   Pool readers;
-  Pool writer;  // one process, so that what it opened in one launch it has in the next
   Progress progress;
   DryRunner* dry_run = nullptr;  // not null: the call at hand says what it would do, and does nothing
+
+  /// Throws std::logic_error in a session that is read-only.
+  void check_outputs_allowed() const;
+  /// One process, so that what it opened in one launch it has in the next. Only where outputs are allowed.
+  [[nodiscard]] Pool& writer() { return writer_.value(); }
 
   /// Waits for a launch, showing progress and watching for an interrupt. Throws Cancelled after ending the launch.
   void wait(Launch& launch);
@@ -49,6 +54,7 @@ struct Session::State {
   [[nodiscard]] std::atomic<std::uint64_t>& bytes_done() const noexcept;
 
  private:
+  std::optional<Pool> writer_;
   ArenaBlock counter_;
   Clock::time_point shown_;
 };

@@ -31,7 +31,7 @@ template <class Body>
 void run_writer(Session::State& state, const Body& body, std::string_view action, std::uint64_t bytes = 0) {
   auto options = state.launch_options(1, bytes);
   options.max_kills = 1;  // what a dead writer had open is gone
-  Launch launch = state.writer.launch(options, [body](SliceContext& context) {
+  Launch launch = state.writer().launch(options, [body](SliceContext& context) {
     try {
       body(context);
     } catch (...) {

@@ -1,6 +1,7 @@
 #include "runrig/engine/machine.hpp"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/single_threaded.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -16,12 +18,15 @@
 #include <system_error>
 #include <vector>
 
+#include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 
 namespace runrig {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds limits_age{1};
 
 // The files are small and made by the kernel; a missing one is a machine without that kind of limit.
 std::string read_text(const fs::path& path) {
@@ -149,6 +154,13 @@ int affinity_cpu_count() {
   return 0;
 }
 
+// 0 if there is none.
+std::size_t mapping_limit(__rlimit_resource_t resource) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) == -1 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return std::max<std::size_t>(limit.rlim_cur / 8, 1);
+}
+
 std::size_t machine_memory_bytes(const fs::path& root) {
   std::istringstream lines(read_text(root / "proc/meminfo"));
   std::string key;
@@ -210,6 +222,7 @@ std::uint64_t out_of_memory_kills(const fs::path& root) {
 std::size_t memory_bytes(const MachineLimits& limits) noexcept {
   std::size_t bytes = limits.machine_bytes;
   take_smaller(bytes, limits.cgroup_bytes);
+  take_smaller(bytes, limits.mapping_bytes);
   return bytes > 0 ? bytes : std::size_t{1} << 30;
 }
 
@@ -217,10 +230,25 @@ std::size_t memory_bytes(const MachineLimits& limits) noexcept {
 
 namespace {
 
+// Some twenty small files, which a program that starts is asked for ten times over. Each thread has its own, so that
+// there is no lock that a fork could leave locked; a child goes on with what its parent knew.
+const detail::MachineLimits& recent_limits() {
+  thread_local Clock::time_point read;
+  thread_local std::optional<detail::MachineLimits> limits;
+  const auto now = Clock::now();
+  if (!limits || now - read >= limits_age) {
+    limits = detail::read_machine_limits("/");
+    read = now;
+  }
+  return *limits;
+}
+
 detail::MachineLimits current_limits() {
-  auto limits = detail::read_machine_limits("/");
+  auto limits = recent_limits();
   limits.affinity_cpus = affinity_cpu_count();
   if (limits.affinity_cpus == 0) limits.affinity_cpus = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  take_smaller(limits.mapping_bytes, mapping_limit(RLIMIT_AS));
+  take_smaller(limits.mapping_bytes, mapping_limit(RLIMIT_FSIZE));
   return limits;
 }
 
@@ -241,6 +269,11 @@ std::string explain_cpu_count() {
 }
 
 std::size_t usable_memory_bytes() { return detail::memory_bytes(current_limits()); }
+
+std::size_t usable_mapping_bytes() {
+  const std::size_t bytes = current_limits().mapping_bytes;
+  return bytes > 0 ? bytes : SIZE_MAX;
+}
 
 int process_thread_count() {
   if (__libc_single_threaded != 0) return 1;

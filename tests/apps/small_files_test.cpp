@@ -9,6 +9,7 @@
 
 #include "big_file.hpp"
 #include "command.hpp"
+#include "namespaces.hpp"
 #include "reports.hpp"
 #include "running.hpp"
 #include "runrig/hdf5/codec.hpp"
@@ -104,6 +105,34 @@ TEST_P(SmallFilesTest, AreTheSameAsOneByOne) {
   expect_agreement(python, "compare_outputs.py",
                    {GetParam().dataset, made_by_all_workers(), directory_ / "out/003.h5", directory_ / "out/149.h5"});
   EXPECT_TRUE(GetParam().label != "map" || is_right_result(directory_ / "out/149.h5", rows));
+}
+
+TEST_P(SmallFilesTest, AMachineOfLittleMemoryMakesThemAsWell) {
+  const int result = run_in_child([&] {
+    pretend_memory(std::size_t{128} << 20, directory_.path());
+    const auto made = runrig(arguments());
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+  });
+  if (result == cannot_isolate) GTEST_SKIP() << "no namespaces are allowed here, so there is no such machine";
+  EXPECT_EQ(result, 0);
+  const auto made = std::distance(fs::directory_iterator(directory_ / "out"), fs::directory_iterator());
+  EXPECT_EQ(made, count);
+}
+
+TEST_P(SmallFilesTest, AreMadeWithFewAddresses) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer takes more of them";
+#endif
+  auto words = arguments();
+  words.insert(words.begin(), runrig_command());
+  for (const std::string limit : {"8000000", "2000000"}) {  // KiB, less than most machines have memory
+    std::vector<std::string> limited{"/bin/sh", "-c", "ulimit -v " + limit + " && exec \"$@\"", "sh"};
+    limited.insert(limited.end(), words.begin(), words.end());
+    const auto made = run_command(limited, "", std::chrono::seconds(100));
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory_ / "out"), fs::directory_iterator()), count);
+    begin_anew();
+  }
 }
 
 TEST_P(SmallFilesTest, AWorkerThatDiesOverOneCostsNothingButTime) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "processes.hpp"
 #include "support.hpp"
 
 namespace runrig {
@@ -51,6 +52,28 @@ TEST_F(ArraysTest, WhatIsWrittenIsReadBackInAnyLayout) {
     }
   }
   EXPECT_EQ(session_.pool().workers_lost(), 0U);
+}
+
+TEST_F(ArraysTest, AReadOnlySessionReadsWithOneProcessLessAndMakesNoOutput) {
+  auto array = counted(Shape{64, 3});
+  write_array(session_, array, at("x.h5"), "x");
+  const std::size_t before = test::own_children().size();
+  batch::Options options = two_workers();
+  options.read_only = true;
+  batch::Session reading(options);
+  EXPECT_EQ(test::own_children().size(), before + 1);  // the session with outputs has two
+  EXPECT_EQ(before, 2U);
+  EXPECT_EQ(read_array<float>(reading, at("x.h5"), "x")(63, 2), array(63, 2));
+  EXPECT_EQ(reading.stats({{at("x.h5")}, {}}).results.size(), 1U);
+  EXPECT_THROW(write_array(reading, array, at("y.h5"), "x"), std::logic_error);
+  batch::MapRequest request;
+  request.files = {at("x.h5")};
+  request.inputs = {{"x", hdf5::parse_dataset_ref("/x")}};
+  request.outputs = {{"x+1"}};
+  request.output = at("y.h5");
+  EXPECT_THROW((void)reading.map(request), std::logic_error);
+  EXPECT_THROW((void)reading.plan(request), std::logic_error);
+  EXPECT_FALSE(std::filesystem::exists(at("y.h5")));
 }
 
 TEST_F(ArraysTest, AViewWithGapsAndAScalarAreWritten) {

@@ -1,7 +1,9 @@
 #include "runrig/engine/machine.hpp"
 
 #include <sched.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <fstream>
 #include <thread>
 
@@ -123,6 +125,27 @@ TEST(MachineNow, CountFollowsTheAffinityMask) {
               EXPECT_TRUE(explain_cpu_count().starts_with("1: affinity mask 1")) << explain_cpu_count();
             }),
             0);
+}
+
+void expect_limit(__rlimit_resource_t resource, std::size_t bytes) {
+  const std::size_t before = usable_memory_bytes();
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(resource, &limit), 0);
+  limit.rlim_cur = bytes;
+  ASSERT_EQ(::setrlimit(resource, &limit), 0);
+  EXPECT_EQ(usable_mapping_bytes(), bytes / 8);
+  EXPECT_EQ(usable_memory_bytes(), std::min(before, bytes / 8));
+}
+
+TEST(MachineNow, MemoryIsLimitedByWhatFilesMayHold) {
+  EXPECT_EQ(test::run_in_child([] { expect_limit(RLIMIT_FSIZE, std::size_t{32} << 30); }), 0);
+}
+
+TEST(MachineNow, MemoryIsLimitedByAddresses) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer has terabytes mapped";
+#endif
+  EXPECT_EQ(test::run_in_child([] { expect_limit(RLIMIT_AS, std::size_t{16} << 30); }), 0);
 }
 
 TEST(MachineNow, ThreadsAreCounted) {

@@ -2,17 +2,16 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <string>
 
+#include "namespaces.hpp"
 #include "runrig/shm/anonymous_memory.hpp"
 #include "runrig/shm/shared_memory.hpp"
 #include "runrig/shm/sweep.hpp"
@@ -106,30 +105,11 @@ class SegmentName {
   std::string name_ = unique_segment_name();
 };
 
-inline bool write_text(const char* path, const std::string& text) {
-  std::ofstream file(path);
-  file << text << std::flush;
-  return file.good();
-}
-
-inline constexpr int cannot_isolate = 77;
-
-/// For the head of a child: gives it a /dev/shm of its own, by a mount namespace, and where that needs it a user
-/// namespace. Leaves with cannot_isolate where neither is allowed.
+/// For the head of a child: gives it a /dev/shm of its own. Leaves with cannot_isolate where that is not allowed.
 inline void use_private_shm(const std::string& mount_options) {
   leave_session();
-  const auto uid = ::geteuid();
-  const auto gid = ::getegid();
-  if (::unshare(CLONE_NEWNS) != 0) {
-    if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ::_exit(cannot_isolate);
-    write_text("/proc/self/setgroups", "deny");
-    write_text("/proc/self/uid_map", std::to_string(uid) + " " + std::to_string(uid) + " 1");
-    write_text("/proc/self/gid_map", std::to_string(gid) + " " + std::to_string(gid) + " 1");
-  }
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-      ::mount("tmpfs", "/dev/shm", "tmpfs", 0, ("mode=1777," + mount_options).c_str()) != 0) {
-    ::_exit(cannot_isolate);
-  }
+  keep_mounts_to_itself();
+  if (::mount("tmpfs", "/dev/shm", "tmpfs", 0, ("mode=1777," + mount_options).c_str()) != 0) ::_exit(cannot_isolate);
 }
 
 /// Runs `body` in a child with a /dev/shm of its own; skips the test, saying so, where that is not allowed.

@@ -35,6 +35,7 @@ struct Options {
   std::chrono::milliseconds cpu_stall{5000};     // CPU time the HDF5 library may take without getting anywhere
   std::chrono::milliseconds wall_stall{300000};  // the same in elapsed time: slow storage is not a hang
   bool force_library = false;                    // read everything through H5Dread: the same values, only slower
+  bool read_only = false;    // starts no process for outputs; calls that make or plan one throw std::logic_error
   bool conventions = false;  // all that is read, but for repack(), by netCDF's: hdf5::ReadOptions::conventions
   /// Called from the thread that runs the work, at most ten times a second and at the end.
   std::function<void(const Progress&)> on_progress;
@@ -151,7 +152,7 @@ struct RepackReport {
   std::vector<Failure> failures;
 };
 
-/// Runs HDF5 work in worker processes: one set of readers, one writer, kept for the session's life.
+/// Runs HDF5 work in worker processes: a set of readers, and a writer unless read_only. Kept for the session's life.
 ///
 /// The HDF5 library is used in these processes only, so a file on which it crashes, hangs or eats memory costs a
 /// worker, is reported by name with the reason, and the rest is done. Make the session before anything in this
