@@ -108,11 +108,12 @@ TEST_P(SmallFilesTest, AreTheSameAsOneByOne) {
 }
 
 TEST_P(SmallFilesTest, AMachineOfLittleMemoryMakesThemAsWell) {
-  const int result = run_in_child([&] {
+  const auto body = [&] {
     pretend_memory(std::size_t{128} << 20, directory_.path());
     const auto made = runrig(arguments());
     EXPECT_EQ(made.exit_code, 0) << made.err;
-  });
+  };
+  const int result = run_in_child(body, std::chrono::seconds(140));  // longer than the command's own time
   if (result == cannot_isolate) GTEST_SKIP() << "no namespaces are allowed here, so there is no such machine";
   EXPECT_EQ(result, 0);
   const auto made = std::distance(fs::directory_iterator(directory_ / "out"), fs::directory_iterator());
