@@ -292,6 +292,13 @@ class FileCopy {
       notes_.push_back(detail::printable(path) + " keeps its storage: it needs the filter " + filter.name);
       return std::nullopt;
     }
+    for (const FilterInfo& filter : info.filters) {
+      // Its parameters may be of the chunks' shape, and what loses digits would lose more.
+      if (storage.filters || (filter.encodable && detail::is_written(filter.id))) continue;
+      notes_.push_back(detail::printable(path) + " keeps its storage: only the filter " + filter.name +
+                       " itself knows how other chunks are written; give another with --filter");
+      return std::nullopt;
+    }
     RepackDataset plan;
     plan.path = path;
     plan.item_bytes = info.type.item_bytes;
