@@ -11,8 +11,9 @@ using namespace std::chrono_literals;
 
 // Tiles of one launch: at its end workers wait for the last one, so it is long; but its table is memory.
 constexpr std::uint64_t wave_bytes = std::uint64_t{512} << 20;
-// Made and not yet placed: enough for the workers to go on while the disk makes the writer wait.
-constexpr std::uint64_t most_slots = 32;
+// Made and not yet placed: some for each worker to go on while the writer waits, and few enough that the writer finds
+// them in the processor's cache. With 32, map at deflate:fast took 3 % longer on two processors.
+constexpr std::uint64_t most_slots = 8;
 constexpr auto look_interval = 50ms;
 
 std::vector<hdf5::Box> tiles_of(const Session::State& state, const TileWork& work, const hdf5::Selection& all,
