@@ -1,10 +1,10 @@
 #include "drawing.hpp"
 
-#include <cairo.h>
 #include <fmt/format.h>
 
 #include <memory>
 
+#include "cairo.hpp"
 #include "runrig/channel/object.hpp"
 #include "runrig/sync/error.hpp"
 
@@ -70,37 +70,37 @@ std::string svg_text(const Drawing::Text& each) {
 }
 
 void set_colour(cairo_t* canvas, std::uint32_t colour) {
-  cairo_set_source_rgb(canvas, (colour >> 16 & 0xff) / 255.0, (colour >> 8 & 0xff) / 255.0, (colour & 0xff) / 255.0);
+  cairo().set_source_rgb(canvas, (colour >> 16 & 0xff) / 255.0, (colour >> 8 & 0xff) / 255.0, (colour & 0xff) / 255.0);
 }
 
 void draw(cairo_t* canvas, const Drawing::Rectangle& each) {
   set_colour(canvas, each.colour);
-  cairo_rectangle(canvas, each.x, each.y, each.width, each.height);
-  cairo_fill(canvas);
+  cairo().rectangle(canvas, each.x, each.y, each.width, each.height);
+  cairo().fill(canvas);
 }
 
 void draw(cairo_t* canvas, const Drawing::Line& each) {
   set_colour(canvas, each.colour);
-  cairo_set_line_width(canvas, each.width);
-  cairo_move_to(canvas, each.x1, each.y1);
-  cairo_line_to(canvas, each.x2, each.y2);
-  cairo_stroke(canvas);
+  cairo().set_line_width(canvas, each.width);
+  cairo().move_to(canvas, each.x1, each.y1);
+  cairo().line_to(canvas, each.x2, each.y2);
+  cairo().stroke(canvas);
 }
 
 void draw(cairo_t* canvas, const Drawing::Text& each) {
   set_colour(canvas, each.colour);
-  cairo_select_font_face(canvas, font, CAIRO_FONT_SLANT_NORMAL,
-                         each.bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-  cairo_set_font_size(canvas, each.size);
+  cairo().select_font_face(canvas, font, CAIRO_FONT_SLANT_NORMAL,
+                           each.bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+  cairo().set_font_size(canvas, each.size);
   cairo_text_extents_t extents;
-  cairo_text_extents(canvas, each.text.c_str(), &extents);
+  cairo().text_extents(canvas, each.text.c_str(), &extents);
   static constexpr double parts[] = {0, 0.5, 1};  // of the width that lies left of the anchor
-  cairo_save(canvas);
-  cairo_translate(canvas, each.x, each.y);
-  cairo_rotate(canvas, -each.turn * degrees);
-  cairo_move_to(canvas, -extents.x_advance * parts[static_cast<int>(each.anchor)], 0);
-  cairo_show_text(canvas, each.text.c_str());
-  cairo_restore(canvas);
+  cairo().save(canvas);
+  cairo().translate(canvas, each.x, each.y);
+  cairo().rotate(canvas, -each.turn * degrees);
+  cairo().move_to(canvas, -extents.x_advance * parts[static_cast<int>(each.anchor)], 0);
+  cairo().show_text(canvas, each.text.c_str());
+  cairo().restore(canvas);
 }
 
 extern "C" cairo_status_t append_bytes(void* closure, const unsigned char* data, unsigned length) {
@@ -114,7 +114,7 @@ extern "C" cairo_status_t append_bytes(void* closure, const unsigned char* data,
 
 void check(cairo_status_t status) {
   if (status == CAIRO_STATUS_SUCCESS) return;
-  throw FormatError("draw", "the plot", cairo_status_to_string(status));
+  throw FormatError("draw", "the plot", cairo().status_to_string(status));
 }
 
 }  // namespace
@@ -133,21 +133,21 @@ std::string svg_of(const Drawing& drawing) {
 }
 
 std::string png_of(const Drawing& drawing) {
-  const std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)> surface(
-      cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(drawing.width * pixels_a_point),
-                                 static_cast<int>(drawing.height * pixels_a_point)),
-      &cairo_surface_destroy);
-  check(cairo_surface_status(surface.get()));
-  const std::unique_ptr<cairo_t, decltype(&cairo_destroy)> canvas(cairo_create(surface.get()), &cairo_destroy);
-  cairo_scale(canvas.get(), pixels_a_point, pixels_a_point);
+  const std::unique_ptr<cairo_surface_t, decltype(Cairo::surface_destroy)> surface(
+      cairo().image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(drawing.width * pixels_a_point),
+                                   static_cast<int>(drawing.height * pixels_a_point)),
+      cairo().surface_destroy);
+  check(cairo().surface_status(surface.get()));
+  const std::unique_ptr<cairo_t, decltype(Cairo::destroy)> canvas(cairo().create(surface.get()), cairo().destroy);
+  cairo().scale(canvas.get(), pixels_a_point, pixels_a_point);
   for (const auto& each : drawing.backgrounds) draw(canvas.get(), each);
   for (const auto& each : drawing.lines) draw(canvas.get(), each);
   for (const auto& each : drawing.bars) draw(canvas.get(), each);
   for (const auto& each : drawing.axes) draw(canvas.get(), each);
   for (const auto& each : drawing.texts) draw(canvas.get(), each);
-  check(cairo_status(canvas.get()));
+  check(cairo().status(canvas.get()));
   std::string png;
-  check(cairo_surface_write_to_png_stream(surface.get(), &append_bytes, &png));
+  check(cairo().surface_write_to_png_stream(surface.get(), &append_bytes, &png));
   return png;
 }
 

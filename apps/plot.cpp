@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "cairo.hpp"
 #include "common.hpp"
 #include "drawing.hpp"
 #include "histogram.hpp"
@@ -216,6 +217,7 @@ void check_plot_path(const std::string& path, const std::vector<std::string>& in
     std::error_code ignored;  // where either is not there, they are not the same
     if (std::filesystem::equivalent(each, path, ignored)) throw UsageError("--plot '" + path + "': it is an input");
   }
+  if (!is_svg(path)) (void)cairo();  // where it is missing, that is said before the work
 }
 
 void write_plot(const std::string& path, const std::vector<batch::DatasetStatistics>& results) {

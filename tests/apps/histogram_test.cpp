@@ -112,5 +112,20 @@ TEST_F(HistogramTest, APlotThatCannotBeWrittenIsRefusedBeforeAnyWork) {
   EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
+TEST_F(HistogramTest, APngWithoutCairoIsRefusedBeforeAnyWorkAndAnSvgIsDrawn) {
+  std::ofstream(directory_ / "libcairo.so.2") << "no library\n";  // found before the real one
+  const std::vector<std::string> environment = {"LD_LIBRARY_PATH=" + directory_.path().string()};
+  const auto plot = [&](const std::string& name) {
+    return run_command({runrig_command(), "stats", month_, "-d", "/wind/u", "--plot", directory_ / name}, {},
+                       std::chrono::seconds(60), environment);
+  };
+  const auto refused = plot("plot.png");
+  expect_one_line(refused, 2, {"draw 'a PNG'", "libcairo.so.2", "an SVG needs no library"});
+  EXPECT_EQ(refused.out, "");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "plot.png"));
+  EXPECT_EQ(plot("plot.svg").exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(directory_ / "plot.svg"));
+}
+
 }  // namespace
 }  // namespace runrig::test
