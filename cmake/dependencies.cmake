@@ -13,6 +13,9 @@ find_package(ZLIB REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 # FindHDF5 would need the C language in every project that uses us; Debian's pkg-config file does not.
 pkg_check_modules(hdf5 REQUIRED IMPORTED_TARGET GLOBAL hdf5-serial)
+# It leaves out the high-level library (dimension scales), which lies beside it.
+find_library(RUNRIG_HDF5_HL hdf5_hl HINTS ${hdf5_LIBRARY_DIRS} ${hdf5_LIBDIR} REQUIRED)
+mark_as_advanced(RUNRIG_HDF5_HL)
 pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET GLOBAL libdeflate)
 pkg_check_modules(sleef REQUIRED IMPORTED_TARGET GLOBAL sleef)
 pkg_check_modules(isal REQUIRED IMPORTED_TARGET GLOBAL libisal)

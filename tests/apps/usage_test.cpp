@@ -38,6 +38,15 @@ TEST(UsageTest, VersionIsOneLine) {
   EXPECT_THAT(runrig({"--version"}).out, ::testing::MatchesRegex("runrig [0-9.]+\n"));
 }
 
+// Every start waits for what the loader has to bring in.
+TEST(UsageTest, TheCommandLoadsNothingThatHardlyAnyRunNeeds) {
+  const auto loaded = run_command({runrig_command()}, {}, std::chrono::seconds(60), {"LD_TRACE_LOADED_OBJECTS=1"});
+  EXPECT_THAT(loaded.out, HasSubstr("libc.so"));
+  for (const std::string each : {"libcairo", "libX11", "libcurl", "libssl", "not found"}) {
+    EXPECT_THAT(loaded.out, Not(HasSubstr(each)));
+  }
+}
+
 TEST(UsageTest, WrongWordsGetOneLineAndExitCodeTwo) {
   expect_one_line(runrig({}), 2, {"runrig --help"});
   expect_one_line(runrig({"frobnicate"}), 2, {"frobnicate"});
