@@ -63,8 +63,9 @@ class Waves {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted, count));
   }
 
-  static bool has_failed(const Launch& launch) {
-    return launch.finished() && launch.first_not_done() < launch.slices();
+  // Asks by wait(), which sees when the process is dead that would tell of an end.
+  static bool has_failed(Launch& launch) {
+    return launch.wait(Deadline::after(0ms)) && launch.first_not_done() < launch.slices();
   }
 
   void make_and_place(TileQueue* queue) {

@@ -78,6 +78,7 @@ bool PoolState::is_finished(std::uint32_t epoch) const noexcept {
 
 bool PoolState::wait(std::uint32_t epoch, Deadline deadline) {
   Control& control = *view.control;
+  bool looked = false;  // whether the template lives: who only asks now and then is to learn of its death as well
   for (;;) {
     // Acquire: pairs with report_progress(). Read first, so that a report in between ends the wait at once.
     const std::uint32_t seen = control.progress.load(std::memory_order_acquire);
@@ -94,14 +95,16 @@ bool PoolState::wait(std::uint32_t epoch, Deadline deadline) {
       end_if_done_or_broken(garbage);
     }
     if (is_finished(epoch)) continue;
-    if (deadline.passed()) return false;
+    if (looked && deadline.passed()) return false;
     // The template wakes us for all but its own death, so this wait is cut to look for that.
-    const auto end = futex_wait(control.progress, seen, deadline.sooner(Deadline::after(liveness_check)));
-    if (end == FutexWait::timed_out) {
-      Garbage garbage;
-      const std::lock_guard guard(tasks.mutex());
-      look_after_template(garbage);
+    if (!deadline.passed() &&
+        futex_wait(control.progress, seen, deadline.sooner(Deadline::after(liveness_check))) != FutexWait::timed_out) {
+      continue;
     }
+    Garbage garbage;
+    const std::lock_guard guard(tasks.mutex());
+    look_after_template(garbage);
+    looked = true;
   }
 }
 

@@ -369,6 +369,7 @@ bool TaskBooks::wait(const Awaited& awaited, Deadline deadline) {
   const Control& control = *view_.control;
   const TaskControl& tasks = *view_.tasks.control;
   std::optional<bool> spun;  // in the turn before; whether it saw something
+  bool looked = false;       // whether the template lives
   for (;;) {
     // Acquire: pairs with report_progress(). Read first, so that a report in between ends the wait at once.
     const std::uint32_t seen = control.progress.load(std::memory_order_acquire);
@@ -383,9 +384,15 @@ bool TaskBooks::wait(const Awaited& awaited, Deadline deadline) {
       (void)drain(garbage);
       pool_.end_if_done_or_broken(garbage);
       if (spun) spin_habit_.note(*spun);
-      const bool done = awaited.satisfied();
-      if (done || deadline.passed()) return done;  // the lock goes first
+      if (awaited.satisfied()) return true;  // the lock goes first
       missing = awaited.missing();
+      if (deadline.passed()) {
+        // Who only asks, now and then, is to learn of the template's death as well.
+        if (looked || missing == 0) return false;
+        looked = true;
+        pool_.look_after_template(garbage);
+        continue;
+      }
       // Once: who spun for nothing goes to sleep.
       spins = spun.value_or(true) && missing > 0 && started_ <= spinning_tasks_ && spin_habit_.worth_it();
       spun.reset();

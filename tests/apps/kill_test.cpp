@@ -84,6 +84,30 @@ TEST_F(KillTest, AKilledReaderOrWriterOrTemplateCostsNothingButTime) {
   EXPECT_GT(killed, rounds / 4);
 }
 
+// Workers wait for memory that only the writer frees, and that it will never free they have to be told.
+TEST_F(KillTest, AKilledTemplateOfTheWriterCostsNothingButTimeWhereTilesWaitForIt) {
+  auto arguments = map_arguments();
+  arguments.insert(arguments.end(), {"--memory", "16M"});  // room for a few of its tiles
+  int killed = 0;
+  for (int round = 0; round < 10; ++round) {
+    Running command(arguments);
+    int writer = 0;
+    const auto begun = [&] {
+      for (const auto& [pid, name] : descendants(command.pid())) {
+        if (name == "rr-writer/tpl") writer = pid;
+      }
+      return writer != 0 && !leftovers().empty();  // its output is being written
+    };
+    ASSERT_TRUE(eventually(begun) || round > 0);
+    std::this_thread::sleep_for(milliseconds(random_() % 50));
+    if (::kill(writer, SIGKILL) == 0) ++killed;
+    ASSERT_EQ(command.join(), 0) << "round " << round;
+    ASSERT_TRUE(is_right_result(output(), rows)) << "round " << round;
+    fs::remove(output());
+  }
+  EXPECT_GT(killed, 0);
+}
+
 TEST_F(KillTest, AfterTheWholeGroupIsKilledNothingPartialIsThereAndTheNextStartCleansUp) {
   const auto time = undisturbed_time();
   for (int round = 0; round < rounds; ++round) {

@@ -354,6 +354,20 @@ TEST_F(PoolFaults, TemplateKilledWhileIdleIsNoticedByTheNextLaunch) {
   EXPECT_GE(total->load(), 10);
 }
 
+TEST_F(PoolFaults, KilledTemplateIsNoticedByWhoOnlyAsks) {
+  Pool pool(1);
+  LaunchOptions options = going_on(1);
+  options.max_kills = 1;
+  auto launch = pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(60s); });
+  ::kill(pool.template_pid(), SIGKILL);
+  EXPECT_TRUE(test::eventually([&] { return launch.wait(Deadline::after(0s)); }));
+  EXPECT_EQ(launch.outcome(0).state, SliceState::lost);
+  auto result = pool.apply_async([] { std::this_thread::sleep_for(60s); });
+  ::kill(pool.template_pid(), SIGKILL);
+  EXPECT_TRUE(test::eventually([&] { return result.ready(); }));
+  EXPECT_THROW(result.get(), WorkerLost);
+}
+
 TEST_F(PoolFaults, TemplateDeathInANonRepeatableSliceIsReported) {
   Pool pool(1);
   LaunchOptions options = going_on(2);

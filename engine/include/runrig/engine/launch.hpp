@@ -132,7 +132,8 @@ class Launch {
   [[nodiscard]] std::uint32_t slices() const noexcept;
   /// How many are final, to show progress. Never goes back while a worker lives; cheap.
   [[nodiscard]] std::uint32_t finished_slices() const noexcept;
-  /// Whether every slice is final.
+  /// Whether every slice is final. Only looks: who waits for it in a loop of his own calls wait() with no time, which
+  /// also sees to it that a killed template is replaced.
   [[nodiscard]] bool finished() const noexcept;
   /// No further slice is begun; running ones are waited for, and see SliceContext::cancelled().
   void cancel() noexcept;
