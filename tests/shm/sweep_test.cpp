@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <set>
+#include <vector>
 
 #include "killpoints.hpp"
 #include "session_support.hpp"
@@ -39,7 +41,18 @@ std::optional<SegmentInfo> find(const std::string& name) {
 
 std::set<std::string> all_files() {
   std::set<std::string> files;
-  for (const auto& each : std::filesystem::recursive_directory_iterator("/dev/shm")) files.insert(each.path());
+  std::vector<std::filesystem::path> folders{"/dev/shm"};
+  while (!folders.empty()) {
+    const std::filesystem::path folder = std::move(folders.back());
+    folders.pop_back();
+    std::error_code gone;  // a tracker may remove it meanwhile
+    for (std::filesystem::directory_iterator each(folder, gone), end; !gone && each != end; each.increment(gone)) {
+      files.insert(each->path());
+      std::error_code ignored;
+      if (each->symlink_status(ignored).type() == std::filesystem::file_type::directory)
+        folders.push_back(each->path());
+    }
+  }
   return files;
 }
 
