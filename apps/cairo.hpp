@@ -15,7 +15,7 @@ namespace runrig::cli {
 /// cairo, loaded when the first picture needs it: it brings X11 and the fonts' libraries along, eighteen in all, which
 /// every start of the command would wait for.
 struct Cairo {
-#define RUNRIG_CAIRO_MEMBER(name) decltype(&::cairo_##name) name;
+#define RUNRIG_CAIRO_MEMBER(name) decltype(&::cairo_##name) name;  // NOLINT(bugprone-macro-parentheses): it is declared
   RUNRIG_CAIRO_FUNCTIONS(RUNRIG_CAIRO_MEMBER)
 #undef RUNRIG_CAIRO_MEMBER
 };
