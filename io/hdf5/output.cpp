@@ -77,21 +77,6 @@ void mark_fill(hid_t dataset, hid_t type, const OutputSpec& spec, const std::str
 
 namespace detail {
 
-bool is_written(int filter) {
-  switch (filter) {
-    case H5Z_FILTER_SHUFFLE:
-    case H5Z_FILTER_DEFLATE:
-    case H5Z_FILTER_FLETCHER32:
-    case H5Z_FILTER_NBIT:
-    case H5Z_FILTER_SCALEOFFSET:
-    case H5Z_FILTER_SZIP:
-    case lzf_id:
-      return true;
-    default:
-      return is_block_codec(filter);
-  }
-}
-
 void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name) {
   const auto parameter = [&](std::size_t i) { return i < filter.parameters.size() ? filter.parameters[i] : 0; };
   herr_t result = -1;
@@ -119,7 +104,7 @@ void add_filter(hid_t properties, const FilterInfo& filter, const std::string& n
       result = H5Pset_filter(properties, filter.id, H5Z_FLAG_OPTIONAL, 0, nullptr);
       break;
     default:
-      if (!is_written(filter.id)) throw FormatError(attempt, name, "cannot write with the filter " + filter.name);
+      if (!is_block_codec(filter.id)) throw FormatError(attempt, name, "cannot write with the filter " + filter.name);
       // Completed when the dataset is made, by what type and chunks it has.
       result = H5Pset_filter(properties, static_cast<H5Z_filter_t>(filter.id), H5Z_FLAG_OPTIONAL,
                              filter.parameters.size(), filter.parameters.data());

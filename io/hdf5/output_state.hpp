@@ -53,9 +53,7 @@ namespace detail {
 /// Copies the attributes between open objects; see OutputFile::copy_attributes().
 void copy_object_attributes(hid_t source, std::string_view source_name, hid_t target, std::optional<DType> result,
                             std::span<const std::string> dropped, std::vector<std::string>& notes);
-/// Whether chunks of any shape are written with this filter. A filter of a plugin is only known to itself.
-[[nodiscard]] bool is_written(int filter);
-/// Adds a filter to a dataset's creation properties. Throws FormatError unless is_written(filter.id).
+/// Adds a filter to a dataset's creation properties.
 void add_filter(hid_t properties, const FilterInfo& filter, const std::string& name);
 /// Properties of datasets and groups whose attributes keep their order; `kind` is H5P_DATASET_CREATE or such.
 [[nodiscard]] Id ordered_creation(hid_t kind);

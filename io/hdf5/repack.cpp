@@ -288,16 +288,17 @@ class FileCopy {
       if (!storage.filters) return std::nullopt;
     }
     for (const FilterInfo& filter : info.filters) {
-      if (filter.available || is_native_pipeline(std::span(&filter, 1))) continue;
-      notes_.push_back(detail::printable(path) + " keeps its storage: it needs the filter " + filter.name);
-      return std::nullopt;
-    }
-    for (const FilterInfo& filter : info.filters) {
-      // Its parameters may be of the chunks' shape, and what loses digits would lose more.
-      if (storage.filters || (filter.encodable && detail::is_written(filter.id))) continue;
-      notes_.push_back(detail::printable(path) + " keeps its storage: only the filter " + filter.name +
-                       " itself knows how other chunks are written; give another with --filter");
-      return std::nullopt;
+      if (is_native_pipeline(std::span(&filter, 1))) continue;
+      if (!filter.available) {
+        notes_.push_back(detail::printable(path) + " keeps its storage: it needs the filter " + filter.name);
+        return std::nullopt;
+      }
+      // One of a plugin may have parameters of the chunks' shape, and lose digits a second time.
+      if (!storage.filters && (filter.id >= H5Z_FILTER_RESERVED || !filter.encodable)) {
+        notes_.push_back(detail::printable(path) + " keeps its storage: its filter " + filter.name +
+                         " is not applied to other chunks here; give another with --filter");
+        return std::nullopt;
+      }
     }
     RepackDataset plan;
     plan.path = path;
