@@ -1,5 +1,5 @@
 # The HDF5 library within a program. Debian's shared one brings libcurl along, for files in Amazon's S3, and with it
-# TLS, Kerberos and LDAP: 36 libraries, whose loading takes longer than many a command runs. The static one has the same
+# TLS, Kerberos and LDAP: 27 libraries, whose loading takes longer than many a command runs. The static one has the same
 # sources, and what nothing calls is not linked.
 #
 # RUNRIG_STATIC_HDF5_LIBRARIES is what to link, empty where there is no such library that can be linked so;
