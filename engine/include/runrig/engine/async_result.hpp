@@ -144,7 +144,7 @@ class AsyncResult {
   explicit AsyncResult(std::shared_ptr<detail::ValueState<T>> state) noexcept : state_(std::move(state)) {}
 
   [[nodiscard]] bool valid() const noexcept { return state_ != nullptr; }
-  /// Whether the call has completed. Does not wait.
+  /// Whether the call has completed. Does not wait, but for a killed template of the pool to be replaced.
   [[nodiscard]] bool ready() const {
     return checked("ask whether it is ready").ready() || state_->wait(Deadline::after(std::chrono::seconds(0)));
   }
