@@ -356,13 +356,22 @@ TEST_F(PoolFaults, TemplateKilledWhileIdleIsNoticedByTheNextLaunch) {
 
 TEST_F(PoolFaults, KilledTemplateIsNoticedByWhoOnlyAsks) {
   Pool pool(1);
+  const ArenaArray<std::atomic<int>> begun(pool.arena(), 1);
+  auto* const count = begun.data();
+  const auto stay = [count] {
+    count->fetch_add(1);
+    std::this_thread::sleep_for(60s);
+  };
+  // Killed before a worker has it, a slice is not lost with the template, but done by the next.
   LaunchOptions options = going_on(1);
   options.max_kills = 1;
-  auto launch = pool.launch(options, [](SliceContext&) { std::this_thread::sleep_for(60s); });
+  auto launch = pool.launch(options, [stay](SliceContext&) { stay(); });
+  ASSERT_TRUE(test::eventually([&] { return count->load() == 1; }));
   ::kill(pool.template_pid(), SIGKILL);
   EXPECT_TRUE(test::eventually([&] { return launch.wait(Deadline::after(0s)); }));
   EXPECT_EQ(launch.outcome(0).state, SliceState::lost);
-  auto result = pool.apply_async([] { std::this_thread::sleep_for(60s); });
+  auto result = pool.apply_async(stay);
+  ASSERT_TRUE(test::eventually([&] { return count->load() == 2; }));
   ::kill(pool.template_pid(), SIGKILL);
   EXPECT_TRUE(test::eventually([&] { return result.ready(); }));
   EXPECT_THROW(result.get(), WorkerLost);
@@ -370,12 +379,15 @@ TEST_F(PoolFaults, KilledTemplateIsNoticedByWhoOnlyAsks) {
 
 TEST_F(PoolFaults, TemplateDeathInANonRepeatableSliceIsReported) {
   Pool pool(1);
+  const ArenaArray<std::atomic<int>> begun(pool.arena(), 1);
+  auto* const count = begun.data();
   LaunchOptions options = going_on(2);
   options.max_kills = 1;
-  auto launch = pool.launch(options, [](SliceContext& context) {
-    if (context.slice() == 0) std::this_thread::sleep_for(500ms);
+  auto launch = pool.launch(options, [count](SliceContext& context) {
+    count->fetch_add(1);
+    if (context.slice() == 0) std::this_thread::sleep_for(60s);
   });
-  std::this_thread::sleep_for(100ms);
+  ASSERT_TRUE(test::eventually([&] { return count->load() == 1; }));
   ::kill(pool.template_pid(), SIGKILL);
   ASSERT_TRUE(launch.wait(Deadline::after(promised)));
   EXPECT_EQ(launch.outcome(0).state, SliceState::lost);
