@@ -327,16 +327,21 @@ TEST_F(PoolTaskFaults, KilledTemplateIsReplacedAndWaitingTasksGoOn) {
 
 TEST_F(PoolTaskFaults, TasksAndLaunchesShareTheWorkers) {
   Pool pool(2);
-  const ArenaArray<std::atomic<int>> slices(pool.arena(), 1);
+  const ArenaArray<std::atomic<int>> slices(pool.arena(), 2);
   auto* const count = slices.data();
+  auto* const gate = &slices[1];
   LaunchOptions options;
   options.slices = 400;
-  auto launch = pool.launch(options, [count](SliceContext&) {
+  auto launch = pool.launch(options, [count, gate](SliceContext&) {
+    // The launch is not over before the gate opens; tasks come between the other worker's slices.
+    if (count->fetch_add(1) == 0) {
+      while (gate->load() == 0) std::this_thread::sleep_for(1ms);
+    }
     std::this_thread::sleep_for(1ms);
-    count->fetch_add(1);
   });
   for (int i = 0; i < 50; ++i) ASSERT_EQ(pool.apply(square, i), i * i);
   EXPECT_FALSE(launch.finished()) << "tasks do not wait for the end of a launch";
+  *gate = 1;
   std::vector<AsyncResult<int>> results;
   for (int i = 0; i < 1500; ++i) results.push_back(pool.apply_async(square, i));
   launch.get();

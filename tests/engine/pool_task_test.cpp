@@ -83,11 +83,14 @@ TEST_F(PoolTaskTest, Apply_ThrowsWhatTheCallThrew) {
 
 TEST_F(PoolTaskTest, ApplyAsync_ReturnsAtOnceAndGetsTheResultLater) {
   Pool pool(2);
-  auto slow = pool.apply_async([] {
-    std::this_thread::sleep_for(100ms);
+  const ArenaArray<std::atomic<int>> gate(pool.arena(), 1);
+  auto* const open = gate.data();
+  auto slow = pool.apply_async([open] {
+    while (open->load() == 0) std::this_thread::sleep_for(1ms);
     return 5;
   });
   EXPECT_FALSE(slow.ready());
+  *open = 1;
   EXPECT_EQ(slow.get(), 5);
   EXPECT_TRUE(slow.ready());
   EXPECT_TRUE(slow.successful());
