@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "block_signals.hpp"
+#include "runrig/sync/block_signals.hpp"
 #include "runrig/sync/error.hpp"
 
 namespace runrig::detail {

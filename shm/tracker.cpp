@@ -16,9 +16,9 @@
 #include <thread>
 #include <utility>
 
-#include "block_signals.hpp"
 #include "fork_hooks.hpp"
 #include "participation.hpp"
+#include "runrig/sync/block_signals.hpp"
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 #include "runrig/sync/fork_hooks.hpp"

@@ -69,6 +69,10 @@ class Comparison {
         return a.as_token() == b.as_token();
       case Kind::proxy:
         return a.as_proxy().type == b.as_proxy().type && a.as_proxy().token == b.as_proxy().token;
+      case Kind::shared_handle:
+        return a.as_shared_handle() == b.as_shared_handle();
+      case Kind::connection:
+        return a.as_connection() == b.as_connection();
       default:
         break;
     }

@@ -34,6 +34,8 @@ struct Global {
     token,
     rebuild_proxy,
     proxy_type,
+    shared_handle,
+    rebuild_connection,
   };
   std::string_view module;
   std::string_view name;

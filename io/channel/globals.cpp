@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 
+#include "connection_globals.hpp"
 #include "node.hpp"
 #include "proxy_globals.hpp"
 #include "text.hpp"
@@ -13,7 +14,7 @@ namespace {
 using Id = Global::Id;
 
 // Protocols 0 to 2 use Python 2's module names; NumPy 2 renamed its core.
-constexpr std::array<Global, 31> globals{{
+constexpr std::array<Global, 33> globals{{
     {"builtins", "set", Id::set},
     {"__builtin__", "set", Id::set},
     {"builtins", "frozenset", Id::frozenset},
@@ -45,6 +46,8 @@ constexpr std::array<Global, 31> globals{{
     {"datetime", "timezone", Id::timezone},
     {managers_module, "Token", Id::token},
     {managers_module, "RebuildProxy", Id::rebuild_proxy},
+    {sharer_module, "DupFd", Id::shared_handle},
+    {connection_module, "rebuild_connection", Id::rebuild_connection},
 }};
 
 }  // namespace
@@ -123,7 +126,10 @@ Object Constructor::call(const Global& global, std::span<const Object> arguments
       return range(arguments);
     case Id::rebuild_proxy:
       return proxy(arguments);
+    case Id::rebuild_connection:
+      return connection(arguments);
     case Id::token:
+    case Id::shared_handle:
     case Id::proxy_type:
       break;
   }
@@ -132,6 +138,7 @@ Object Constructor::call(const Global& global, std::span<const Object> arguments
 
 Object Constructor::make_new(const Global& global, std::span<const Object> arguments) {
   if (global.id == Id::token) return new_token(arguments);
+  if (global.id == Id::shared_handle) return new_shared_handle(arguments);
   throw Refused("an instance of '" + std::string(global.module) + " " + std::string(global.name) +
                 "', which is made in another way");
 }
@@ -250,6 +257,8 @@ void Constructor::set_state(const Object& object, const Object& state) {
       return set_exception_state(object, state);
     case Kind::manager_token:
       return set_token_state(object, state);
+    case Kind::shared_handle:
+      return set_shared_handle_state(object, state);
     default:
       throw Refused("state for a " + std::string(kind_name(object.kind())));
   }

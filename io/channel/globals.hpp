@@ -11,6 +11,7 @@
 
 #include "global.hpp"
 #include "key_index.hpp"
+#include "runrig/channel/address.hpp"
 #include "runrig/channel/object.hpp"
 
 namespace runrig::pickle::detail {
@@ -66,7 +67,7 @@ class Constructor {
   [[nodiscard]] Object call(const Global& global, std::span<const Object> arguments);
   /// What NEWOBJ makes of a class.
   [[nodiscard]] Object make_new(const Global& global, std::span<const Object> arguments);
-  /// Gives `object` its state: NumPy arrays, dtypes, exceptions and tokens only.
+  /// Gives `object` its state: NumPy arrays, dtypes, exceptions, tokens and shared handles only.
   void set_state(const Object& object, const Object& state);
 
   void add_to_dict(const Object& dict, const Object& key, const Object& value);
@@ -99,6 +100,11 @@ class Constructor {
   Object new_token(std::span<const Object> arguments);
   void set_token_state(const Object& token, const Object& state);
   Object proxy(std::span<const Object> arguments);
+  Object new_shared_handle(std::span<const Object> arguments);
+  void set_shared_handle_state(const Object& handle, const Object& state);
+  Object connection(std::span<const Object> arguments);
+  /// Of a str, bytes or (host, port), with a path's surrogates as the bytes that they stand for.
+  Address address(const Object& object, std::string_view what);
   std::vector<std::byte> latin1(const Object& text);
   Fingerprint hash(const Object& key);
 

@@ -16,6 +16,7 @@
 #include "key_index.hpp"
 #include "runrig/channel/object.hpp"
 #include "runrig/channel/proxy_state.hpp"
+#include "runrig/channel/shared_handle.hpp"
 
 namespace runrig::pickle::detail {
 
@@ -115,6 +116,15 @@ struct TokenNode : Node {
 struct ProxyNode : Node {
   explicit ProxyNode(ProxyState proxy) : Node(Kind::proxy), value(std::move(proxy)) {}
   ProxyState value;
+};
+struct SharedHandleNode : Node {
+  explicit SharedHandleNode(SharedHandle handle) : Node(Kind::shared_handle), value(std::move(handle)) {}
+  SharedHandle value;
+  bool complete = false;  // the reader's
+};
+struct ConnectionNode : Node {
+  explicit ConnectionNode(SharedConnection connection) : Node(Kind::connection), value(std::move(connection)) {}
+  const SharedConnection value;
 };
 struct DTypeNode : Node {
   explicit DTypeNode(std::string text) : Node(Kind::numpy_dtype), value(std::move(text)) {}

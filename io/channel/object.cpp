@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "connection_globals.hpp"
 #include "node.hpp"
 #include "proxy_globals.hpp"
 #include "runrig/sync/error.hpp"
@@ -65,6 +66,10 @@ std::string_view kind_name(Kind kind) noexcept {
       return "multiprocessing.managers.Token";
     case Kind::proxy:
       return "manager's proxy";
+    case Kind::shared_handle:
+      return "multiprocessing.resource_sharer.DupFd";
+    case Kind::connection:
+      return "multiprocessing.connection.Connection";
   }
   return "class or function";
 }
@@ -150,6 +155,23 @@ Object::Object(const ProxyState& value) : Object(Access::make<detail::ProxyNode>
   if (detail::find_proxy_type(value.type).empty()) {
     throw std::logic_error("make a proxy of type '" + detail::printable(value.type) + "', which Python does not have");
   }
+}
+
+namespace {
+const SharedHandle& checked(const SharedHandle& value) {
+  if (!detail::is_possible(value)) {
+    throw std::logic_error("share a descriptor as number " + std::to_string(value.key) + " of '" +
+                           to_string(value.sharer) + "': it takes a Unix socket and a number above 0");
+  }
+  return value;
+}
+}  // namespace
+Object::Object(const SharedHandle& value) : Object(Access::make<detail::SharedHandleNode>(checked(value))) {
+  Access::as<detail::SharedHandleNode>(*this).complete = true;
+}
+Object::Object(const SharedConnection& value) : Object(Access::make<detail::ConnectionNode>(value)) {
+  (void)checked(value.handle);
+  if (!value.readable && !value.writable) throw std::logic_error("share a connection that neither receives nor sends");
 }
 
 Object Object::from_unsigned(std::uint64_t value) { return BigInt::from_unsigned(value); }
@@ -285,6 +307,12 @@ const TimeZone& Object::as_timezone() const { return expect<detail::ValueNode<Ti
 const Slice& Object::as_slice() const { return expect<detail::ValueNode<Slice>>(*this, Kind::slice).value; }
 const Token& Object::as_token() const { return expect<detail::TokenNode>(*this, Kind::manager_token).value; }
 const ProxyState& Object::as_proxy() const { return expect<detail::ProxyNode>(*this, Kind::proxy).value; }
+const SharedHandle& Object::as_shared_handle() const {
+  return expect<detail::SharedHandleNode>(*this, Kind::shared_handle).value;
+}
+const SharedConnection& Object::as_connection() const {
+  return expect<detail::ConnectionNode>(*this, Kind::connection).value;
+}
 
 std::string_view Object::exception_type() const {
   return expect<detail::ExceptionNode>(*this, Kind::exception).type.type;

@@ -76,15 +76,18 @@ void Constructor::set_token_state(const Object& token, const Object& state) {
   if (node.complete) throw Refused("state for a Token that has some");
   node.value.type_id = text_of(budget_, state.items()[0], "Token");
   node.value.id = text_of(budget_, state.items()[2], "Token");
-  try {
-    node.value.address = Address::from_object(state.items()[1]);
-    if (node.value.address.family() == Address::Family::unix_socket) {
-      node.value.address = Address(unescape_text(node.value.address.path()));
-    }
-  } catch (const Error&) {
-    expect_argument(false, "Token");
-  }
+  node.value.address = address(state.items()[1], "Token");
   node.complete = true;
+}
+
+Address Constructor::address(const Object& object, std::string_view what) {
+  try {
+    Address made = Address::from_object(object);
+    budget_.charge(made.path().size() + made.host().size());
+    return made.family() == Address::Family::unix_socket ? Address(unescape_text(made.path())) : made;
+  } catch (const Error&) {
+    throw Refused("arguments that Python does not write for " + std::string(what));
+  }
 }
 
 Object Constructor::proxy(std::span<const Object> arguments) {

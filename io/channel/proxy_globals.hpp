@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "address_form.hpp"
 #include "forms.hpp"
 #include "runrig/channel/proxy_state.hpp"
 
@@ -24,7 +25,7 @@ class ProxyForms {
     sink_.put(Op::empty_tuple);
     sink_.put(Op::newobj);
     text(value.type_id);
-    address(value.address);
+    put_address(forms_, value.address);
     text(value.id);
     forms_.close_tuple(3);
     sink_.put(Op::build);
@@ -51,21 +52,6 @@ class ProxyForms {
   void text(std::string_view text) {
     if (!is_text(text)) throw Error(std::errc::illegal_byte_sequence, "write", "proxy");
     forms_.text(text);
-  }
-  void address(const Address& value) {
-    switch (value.family()) {
-      case Address::Family::unix_socket:
-        // Python has paths that are not UTF-8 with surrogates, as file names are there.
-        return forms_.text(escape_text(value.path()));
-      case Address::Family::abstract_socket: {
-        const std::string name = '\0' + value.path();
-        return forms_.bytes(std::as_bytes(std::span(name)));
-      }
-      case Address::Family::inet:
-        text(value.host());
-        forms_.integer(value.port());
-        return forms_.close_tuple(2);
-    }
   }
   Sink& sink_;
   Forms<Sink>& forms_;

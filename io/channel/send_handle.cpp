@@ -43,11 +43,12 @@ void send_handle(const Connection& connection, int descriptor) {
   }
 }
 
-UniqueFd recv_handle(const Connection& connection) {
+UniqueFd recv_handle(const Connection& connection, std::chrono::nanoseconds timeout) {
   const int socket = local_socket_of(connection, Direction::receive);
+  const Deadline deadline = Deadline::after(timeout);
   std::byte count{};
   for (;;) {
-    (void)detail::wait_readable(socket, Deadline());
+    if (!detail::wait_readable(socket, deadline)) throw TimeoutError("receive a descriptor from", peer);
     detail::ReceivedMessage received = detail::receive_with_descriptors(socket, {&count, 1});
     switch (received.kind) {
       case detail::ReceivedMessage::Kind::end:

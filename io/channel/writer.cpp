@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "connection_globals.hpp"
 #include "forms.hpp"
 #include "framed_bytes.hpp"
 #include "nested.hpp"
@@ -167,6 +168,12 @@ void Writer::save_leaf(const Object& object) {
       break;
     case Kind::proxy:
       detail::ProxyForms(out_, forms_).proxy(object.as_proxy());
+      break;
+    case Kind::shared_handle:
+      detail::ConnectionForms(out_, forms_).shared_handle(object.as_shared_handle());
+      break;
+    case Kind::connection:
+      detail::ConnectionForms(out_, forms_).connection(object.as_connection());
       break;
     default:
       throw std::logic_error("dumps: a value of no known kind");

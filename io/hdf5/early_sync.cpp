@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <exception>
 
+#include "runrig/sync/block_signals.hpp"
 #include "runrig/sync/error.hpp"
 
 namespace runrig::hdf5::detail {
@@ -20,16 +20,12 @@ void EarlySync::begin(int fd) noexcept {
     return;
   }
   // Signals are for the thread that works. A new thread has the mask of the one that makes it.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const runrig::detail::BlockSignals blocked;
   try {
     thread_ = std::thread([this, fd] { run(fd); });
   } catch (const std::exception&) {
     // No thread, or no memory for it: the sync at the end does it all.
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 int EarlySync::finish() noexcept {

@@ -12,6 +12,7 @@
 #include "runrig/channel/pickle.hpp"
 #include "runrig/channel/proxy_state.hpp"
 #include "runrig/channel/queue.hpp"
+#include "runrig/channel/resource_sharer.hpp"
 #include "runrig/channel/send_handle.hpp"
 #include "runrig/channel/transfer.hpp"
 #include "runrig/channel/transfer_shm.hpp"

@@ -30,6 +30,8 @@ struct Slice {
 };
 struct Token;  // see proxy_state.hpp
 struct ProxyState;
+struct SharedHandle;  // see shared_handle.hpp
+struct SharedConnection;
 
 /// What an Object is; named as the Python types are, except where C++ has taken the word.
 enum class Kind : std::uint8_t {
@@ -59,6 +61,8 @@ enum class Kind : std::uint8_t {
   exception,      // an exception of Python's standard types
   manager_token,  // of multiprocessing.managers: which object of which manager
   proxy,          // a proxy of such an object
+  shared_handle,  // a descriptor that a resource sharer keeps: multiprocessing.resource_sharer.DupFd
+  connection,     // a connection of which one keeps the descriptor
 };
 /// Python's name for it: "NoneType", "bool", "int", ..., "numpy.ndarray".
 [[nodiscard]] std::string_view kind_name(Kind kind) noexcept;
@@ -118,6 +122,9 @@ class Object {
   Object(const Token& value);
   /// Throws std::logic_error for a type of proxy that Python's multiprocessing.managers does not have.
   Object(const ProxyState& value);
+  /// Each throws std::logic_error for what Python cannot have: see shared_handle.hpp.
+  Object(const SharedHandle& value);
+  Object(const SharedConnection& value);
 
   [[nodiscard]] static Object bytes(std::vector<std::byte> value);
   [[nodiscard]] static Object bytes(std::span<const std::byte> value);
@@ -173,6 +180,8 @@ class Object {
   [[nodiscard]] const Slice& as_slice() const;
   [[nodiscard]] const Token& as_token() const;
   [[nodiscard]] const ProxyState& as_proxy() const;
+  [[nodiscard]] const SharedHandle& as_shared_handle() const;
+  [[nodiscard]] const SharedConnection& as_connection() const;
   /// The type of an exception: "ValueError", "queue.Empty".
   [[nodiscard]] std::string_view exception_type() const;
   /// The dict that hangs at an exception (__dict__ in Python: notes, names and the like), or None.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "runrig/channel/connection.hpp"
 #include "runrig/sync/unique_fd.hpp"
 
@@ -14,9 +16,9 @@ namespace runrig {
 void send_handle(const Connection& connection, int descriptor);
 
 /// The descriptor that the other end sends by send_handle(), ours or Python's; close-on-exec. Waits for it. Throws
-/// EndOfStream if the other end is gone; FormatError for something else than one descriptor, after which what follows
-/// on this connection is anything; Error too_many_files_open; std::logic_error unless the connection is a Unix socket
-/// that can receive.
-[[nodiscard]] UniqueFd recv_handle(const Connection& connection);
+/// EndOfStream if the other end is gone; TimeoutError if nothing came in `timeout`; FormatError for something else than
+/// one descriptor, after which what follows on this connection is anything; Error too_many_files_open; std::logic_error
+/// unless the connection is a Unix socket that can receive.
+[[nodiscard]] UniqueFd recv_handle(const Connection& connection, std::chrono::nanoseconds timeout = forever);
 
 }  // namespace runrig

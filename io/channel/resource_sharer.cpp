@@ -1,0 +1,158 @@
+#include "runrig/channel/resource_sharer.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "runrig/channel/send_handle.hpp"
+#include "runrig/sync/block_signals.hpp"
+#include "runrig/sync/error.hpp"
+#include "timed_messages.hpp"
+
+namespace runrig {
+namespace {
+
+// What is asked for: its number, and who asks.
+using Request = std::tuple<std::int64_t, std::int64_t>;
+constexpr std::size_t longest_request = 1024;
+
+ListenerOptions who_have_the_key(Authentication authentication) {
+  ListenerOptions options;
+  options.authentication = std::move(authentication);
+  return options;
+}
+
+UniqueFd duplicate(int descriptor) {
+  return UniqueFd(check_errno(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0), "share", "descriptor"));
+}
+
+Direction direction_of(const pickle::SharedConnection& connection) noexcept {
+  if (connection.readable && connection.writable) return Direction::duplex;
+  return connection.readable ? Direction::receive : Direction::send;
+}
+
+}  // namespace
+
+struct ResourceSharer::State {
+  explicit State(Authentication authentication)
+      : time_limit(authentication.time_limit), listener(who_have_the_key(std::move(authentication))) {}
+  void serve() noexcept;
+  void hand_over(Connection connection);
+  [[nodiscard]] UniqueFd take(std::int64_t key);
+  void check_owner() const;
+
+  const pid_t owner = ::getpid();
+  const std::chrono::nanoseconds time_limit;
+  Listener listener;
+  std::mutex mutex;  // of what follows
+  std::map<std::int64_t, UniqueFd> kept;
+  std::int64_t last_key = 0;
+  std::thread thread;
+};
+
+void ResourceSharer::State::check_owner() const {
+  if (owner != ::getpid()) {
+    throw std::logic_error("share a descriptor: this is the sharer of the process that this one was forked from");
+  }
+}
+
+UniqueFd ResourceSharer::State::take(std::int64_t key) {
+  const std::lock_guard guard(mutex);
+  const auto found = kept.find(key);
+  if (found == kept.end()) return {};
+  UniqueFd taken = std::move(found->second);
+  kept.erase(found);
+  return taken;
+}
+
+void ResourceSharer::State::hand_over(Connection connection) {
+  const auto request = detail::TimedMessages(connection, Deadline::after(time_limit)).receive(longest_request);
+  const auto [key, process] = pickle::decode<Request>(request);
+  // Whoever asks for what is not there finds the end of the stream, as with Python's.
+  if (const UniqueFd fd = take(key)) send_handle(connection, fd.get());
+}
+
+void ResourceSharer::State::serve() noexcept {
+  for (;;) {
+    try {
+      hand_over(listener.accept());
+    } catch (const AuthenticationError&) {  // who came is gone
+    } catch (const Error& error) {
+      if (error.code() == std::errc::operation_canceled) return;
+      // Nothing that a client says or leaves ends the sharer. Without descriptors or memory accept() throws at once, as
+      // long as that lasts.
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    } catch (const std::exception&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+}
+
+ResourceSharer::ResourceSharer(Authentication authentication)
+    : state_(std::make_unique<State>(std::move(authentication))) {
+  // Signals are for the program's threads. A new thread has the mask of the one that makes it.
+  const detail::BlockSignals blocked;
+  try {
+    state_->thread = std::thread([&state = *state_] { state.serve(); });
+  } catch (const std::system_error& error) {
+    throw Error(error.code(), "start the thread of", "resource sharer");
+  }
+}
+
+ResourceSharer::~ResourceSharer() {
+  if (state_->owner != ::getpid()) {
+    // The thread is not here, and may have held anything when this process was forked.
+    (void)state_.release();
+    return;
+  }
+  state_->listener.stop();
+  state_->thread.join();
+}
+
+pickle::SharedHandle ResourceSharer::share(int descriptor) {
+  state_->check_owner();
+  UniqueFd fd = duplicate(descriptor);
+  const std::lock_guard guard(state_->mutex);
+  state_->kept.emplace(state_->last_key + 1, std::move(fd));
+  return {state_->listener.address(), ++state_->last_key};
+}
+
+pickle::SharedConnection ResourceSharer::share(const Connection& connection) {
+  const Direction direction = connection.direction();  // throws if it is closed
+  return {share(connection.fileno()), direction != Direction::send, direction != Direction::receive};
+}
+
+std::size_t ResourceSharer::size() const {
+  state_->check_owner();
+  const std::lock_guard guard(state_->mutex);
+  return state_->kept.size();
+}
+
+const Address& ResourceSharer::address() const { return state_->listener.address(); }
+
+UniqueFd detach(const pickle::SharedHandle& handle, const ClientOptions& options, std::chrono::nanoseconds timeout) {
+  const Deadline deadline = Deadline::after(timeout);
+  ClientOptions timed = options;
+  timed.connect_timeout = std::min(options.connect_timeout, timeout);
+  if (timed.authentication) timed.authentication->time_limit = std::min(timed.authentication->time_limit, timeout);
+  Client client(handle.sharer, timed);
+  std::vector<std::byte> request;
+  pickle::encode(request, Request{handle.key, ::getpid()});
+  detail::TimedMessages(client, deadline).send(request);
+  return recv_handle(client, deadline.remaining());
+}
+
+Connection rebuild_connection(const pickle::SharedConnection& connection, const ClientOptions& options,
+                              std::chrono::nanoseconds timeout) {
+  return Connection(detach(connection.handle, options, timeout), direction_of(connection), "received connection");
+}
+
+}  // namespace runrig
