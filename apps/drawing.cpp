@@ -60,7 +60,7 @@ std::string svg_line(const Drawing::Line& each) {
 std::string svg_text(const Drawing::Text& each) {
   static constexpr const char* anchors[] = {"start", "middle", "end"};
   std::string line =
-      fmt::format("<text x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"#{:06x}\" text-anchor=\"{}\"", number(each.x),
+      fmt::format(R"(<text x="{}" y="{}" font-size="{}" fill="#{:06x}" text-anchor="{}")", number(each.x),
                   number(each.y), number(each.size), each.colour, anchors[static_cast<int>(each.anchor)]);
   if (each.bold) line += " font-weight=\"bold\"";
   if (each.turn != 0) {

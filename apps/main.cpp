@@ -15,34 +15,7 @@
 namespace runrig::cli {
 namespace {
 
-int run(CLI::App& app, int argc, char** argv, const int& exit_code) {
-  const End end = run_guarded([&] {
-    try {
-      // CLI11 would only say that a command is missing.
-      const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
-      if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
-        throw UsageError("there is no command '" + std::string(argv[1]) + "' (runrig --help lists them)");
-      }
-      app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-      if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-      throw UsageError(std::string(error.what()) + " (runrig --help shows how)");
-    }
-    std::fflush(stdout);
-    if (std::ferror(stdout) != 0) throw Error(std::errc::io_error, "write to", "standard output");
-    return exit_code;
-  });
-  if (!end.error.empty()) print_error(end.error);
-  return end.exit_code;
-}
-
-}  // namespace
-}  // namespace runrig::cli
-
-int main(int argc, char** argv) {
-  using namespace runrig::cli;
-  int exit_code = exit_ok;
-  CLI::App app("runrig: HDF5 arrays through all cores of this machine\n", "runrig");
+void add_commands(CLI::App& app, int& exit_code) {
   app.set_version_flag("--version", "runrig " RUNRIG_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
@@ -66,9 +39,38 @@ int main(int argc, char** argv) {
       "  runrig bench transfer --max-size 64M\n"
       "Each command has its own help: runrig map --help. Exit codes: 0 done; 1 some input failed;\n"
       "2 wrong usage; 130 interrupted.");
+}
+
+int run(int argc, char** argv) {
+  int exit_code = exit_ok;
+  CLI::App app("runrig: HDF5 arrays through all cores of this machine\n", "runrig");
+  add_commands(app, exit_code);
+  try {
+    // CLI11 would only say that a command is missing.
+    const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
+    if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
+      throw UsageError("there is no command '" + std::string(argv[1]) + "' (runrig --help lists them)");
+    }
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    throw UsageError(std::string(error.what()) + " (runrig --help shows how)");
+  }
+  std::fflush(stdout);
+  if (std::ferror(stdout) != 0) throw Error(std::errc::io_error, "write to", "standard output");
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace runrig::cli
+
+int main(int argc, char** argv) {
+  using namespace runrig::cli;
   keep_arguments(argc, argv);
   watch_interrupts();
   // A reader that closed our output early ends us as it would any tool, with the pipe's error, not a signal.
   ::signal(SIGPIPE, SIG_IGN);
-  return run(app, argc, argv, exit_code);
+  const End end = run_guarded([&] { return run(argc, argv); });
+  if (!end.error.empty()) print_error(end.error);
+  return end.exit_code;
 }

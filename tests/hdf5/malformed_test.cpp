@@ -33,6 +33,10 @@ extern "C" void __asan_on_error() {
     if (object.find("libasan") == std::string_view::npos && function != "__asan_on_error") return;
   }
 }
+#elif defined(__SANITIZE_THREAD__)
+extern "C" const char* __tsan_default_options() {
+  return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_abort=0:allocator_may_return_null=1";
+}
 #endif
 
 namespace runrig::hdf5 {
@@ -44,7 +48,7 @@ void exercise(const std::string& path) {
   ::setrlimit(RLIMIT_CPU, &cpu);
   const rlimit core{0, 0};
   ::setrlimit(RLIMIT_CORE, &core);
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which map terabytes for themselves
   const rlimit memory{rlim_t{1} << 30, rlim_t{1} << 30};
   ::setrlimit(RLIMIT_AS, &memory);
 #endif

@@ -256,9 +256,11 @@ class Call {
 template <class F, class... Args>
 struct Call::Crossing final : State {
   Crossing(F&& f, Args&&... args) : callable(std::move(f)), bytes(callable), kept(std::move(args)...) {
+    // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): they are the base's.
     trampoline = &trampoline_for<F, Args...>();
     function = function_address(callable);
     closure = bytes.get();
+    // NOLINTEND(cppcoreguidelines-prefer-member-initializer)
     std::apply(
         [this](const Args&... each) { pickle::encode_tuple_carrying<Args...>(arguments, &descriptors, each...); },
         kept);

@@ -30,9 +30,9 @@ template <class T, class... Initialiser>
 concept InitialisedBy = requires {
   T{std::declval<Initialiser>()...};
 };
-template <class T, class First, std::size_t... I>
-constexpr bool takes_fields(std::index_sequence<I...>) {
-  return InitialisedBy<T, First, decltype((static_cast<void>(I), AnyField<T>{}))...>;
+template <class T, class First, std::size_t... i>
+constexpr bool takes_fields(std::index_sequence<i...>) {
+  return InitialisedBy<T, First, decltype((static_cast<void>(i), AnyField<T>{}))...>;
 }
 
 /// For an aggregate whose fields all start from {}: the number of {} that fit, at most `most_fields` and one.
@@ -76,14 +76,14 @@ constexpr std::size_t count_of_empty() {
   // clang-format on
 }
 /// For others: the number of values that fit. (An array among the fields would count as its elements.)
-template <class T, std::size_t Count = most_fields + 1>
+template <class T, std::size_t count = most_fields + 1>
 constexpr std::size_t count_of_any() {
-  if constexpr (Count == 0) {
+  if constexpr (count == 0) {
     return 0;
-  } else if constexpr (takes_fields<T, AnyField<T>>(std::make_index_sequence<Count - 1>{})) {
-    return Count;
+  } else if constexpr (takes_fields<T, AnyField<T>>(std::make_index_sequence<count - 1>{})) {
+    return count;
   } else {
-    return count_of_any<T, Count - 1>();
+    return count_of_any<T, count - 1>();
   }
 }
 

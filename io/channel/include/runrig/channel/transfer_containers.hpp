@@ -89,11 +89,11 @@ struct Transfer<std::vector<T, Allocator>> {
   static std::vector<Received<T>> read(pickle::Decoder& decoder) { return detail::read_sequence<T>(decoder); }
 };
 /// Arrives as a vector.
-template <class T, std::size_t Extent>
+template <class T, std::size_t extent>
 requires detail::HasTransfer<std::remove_const_t<T>>
-struct Transfer<std::span<T, Extent>> {
+struct Transfer<std::span<T, extent>> {
   using Element = std::remove_const_t<T>;
-  static void write(pickle::Encoder& encoder, std::span<T, Extent> values) {
+  static void write(pickle::Encoder& encoder, std::span<T, extent> values) {
     detail::write_sequence<Element>(encoder, values);
   }
   static std::vector<Received<Element>> read(pickle::Decoder& decoder) {
@@ -144,9 +144,9 @@ struct Transfer<std::variant<T...>> {
       decoder.fail("alternative " + std::to_string(index) + " of " + std::to_string(sizeof...(T)));
     }
     using Read = Arrives (*)(pickle::Decoder&);
-    static constexpr auto reads = []<std::size_t... I>(std::index_sequence<I...>) {
+    static constexpr auto reads = []<std::size_t... i>(std::index_sequence<i...>) {
       return std::array<Read, sizeof...(T)>{+[](pickle::Decoder& each) {
-        return Arrives(std::in_place_index<I>, Transfer<std::variant_alternative_t<I, std::variant<T...>>>::read(each));
+        return Arrives(std::in_place_index<i>, Transfer<std::variant_alternative_t<i, std::variant<T...>>>::read(each));
       }...};
     }
     (std::index_sequence_for<T...>{});

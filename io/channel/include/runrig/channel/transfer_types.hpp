@@ -346,36 +346,36 @@ struct Transfer<std::pair<A, B>> {
 };
 
 /// A tuple; of bytes and chars, bytes.
-template <class T, std::size_t Count>
+template <class T, std::size_t count>
 requires detail::Owning<T>
-struct Transfer<std::array<T, Count>> {
+struct Transfer<std::array<T, count>> {
   static constexpr bool hashable = detail::hashable<T>;
-  static void write(pickle::Encoder& encoder, const std::array<T, Count>& value) {
+  static void write(pickle::Encoder& encoder, const std::array<T, count>& value) {
     if constexpr (detail::ByteLike<T>) {
       encoder.bytes(std::as_bytes(std::span(value)));
     } else {
-      encoder.begin_tuple(Count);
+      encoder.begin_tuple(count);
       for (const T& each : value) Transfer<T>::write(encoder, each);
-      encoder.end_tuple(Count);
+      encoder.end_tuple(count);
     }
   }
-  static std::array<T, Count> read(pickle::Decoder& decoder) {
+  static std::array<T, count> read(pickle::Decoder& decoder) {
     if constexpr (detail::ByteLike<T>) {
       const auto bytes = decoder.bytes();
-      if (bytes.size() != Count) {
-        decoder.fail("expected " + std::to_string(Count) + " bytes, found " + std::to_string(bytes.size()));
+      if (bytes.size() != count) {
+        decoder.fail("expected " + std::to_string(count) + " bytes, found " + std::to_string(bytes.size()));
       }
-      std::array<T, Count> value;
-      if constexpr (Count > 0) std::memcpy(value.data(), bytes.data(), Count);
+      std::array<T, count> value;
+      if constexpr (count > 0) std::memcpy(value.data(), bytes.data(), count);
       return value;
     } else {
-      return [&]<std::size_t... I>(std::index_sequence<I...>) {
-        decoder.begin_tuple(Count);
-        std::array<T, Count> value{(static_cast<void>(I), Transfer<T>::read(decoder))...};
-        decoder.end_tuple(Count);
+      return [&]<std::size_t... i>(std::index_sequence<i...>) {
+        decoder.begin_tuple(count);
+        std::array<T, count> value{(static_cast<void>(i), Transfer<T>::read(decoder))...};
+        decoder.end_tuple(count);
         return value;
       }
-      (std::make_index_sequence<Count>{});
+      (std::make_index_sequence<count>{});
     }
   }
 };
