@@ -175,9 +175,10 @@ Drawing drawing_of(const std::vector<const batch::DatasetStatistics*>& panels) {
   drawing.height = static_cast<double>(down) * panel_height;
   drawing.backgrounds.push_back({0, 0, drawing.width, drawing.height, paper});
   for (std::size_t i = 0; i < panels.size(); ++i) {
-    const auto column = static_cast<double>(i % across);
-    const auto row = static_cast<double>(i / across);
-    Panel(drawing, column * panel_width, row * panel_height, *panels[i]).draw();
+    const std::size_t column = i % across;
+    const std::size_t row = i / across;
+    Panel(drawing, static_cast<double>(column) * panel_width, static_cast<double>(row) * panel_height, *panels[i])
+        .draw();
   }
   return drawing;
 }

@@ -10,7 +10,7 @@ ProgressEstimate estimate(const batch::Progress& now, double seconds) {
   const auto files = static_cast<double>(now.files - now.files_skipped);
   const auto files_done = static_cast<double>(now.files_done - now.files_skipped);
   if (seconds > 0) result.bytes_per_second = done / seconds;
-  double total = static_cast<double>(now.bytes);
+  auto total = static_cast<double>(now.bytes);
   if (now.files_known > 0) total *= std::max(1.0, files / static_cast<double>(now.files_known));
   if (now.bytes > 0) {
     result.part = done / total;

@@ -52,27 +52,34 @@ std::vector<std::int64_t> parse_axes(std::string_view text) {
   }
 }
 
+/// Shortest text that reads back as the same: of a float32 that of a float32.
+template <class T>
+std::string real_text(T value, bool json) {
+  if (std::isnan(value)) return json ? "null" : "nan";
+  if (json && std::isinf(value)) return value > 0 ? "1e999" : "-1e999";
+  return fmt::format("{}", value);
+}
+
 /// Elements of an array as texts.
 class Elements {
  public:
   Elements(DType dtype, std::span<const std::byte> bytes) : dtype_(dtype), bytes_(bytes) {}
   [[nodiscard]] std::size_t size() const { return bytes_.size() / item_bytes(dtype_); }
 
-  /// Shortest text that reads back as the same: of a float32 that of a float32.
   [[nodiscard]] std::string text(std::size_t i, bool json) const {
     return visit_any_dtype(dtype_, [&]<class T>(std::type_identity<T>) -> std::string {
       T value;
       std::memcpy(&value, bytes_.data() + i * sizeof value, sizeof value);
       if constexpr (std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>) {
-        const std::string re = real(value.real(), json);
-        const std::string im = real(value.imag(), json);
+        const std::string re = real_text(value.real(), json);
+        const std::string im = real_text(value.imag(), json);
         return json ? "[" + re + "," + im + "]" : complex_text(re, im);
       } else if constexpr (std::is_same_v<T, bool>) {
         return json ? (value ? "true" : "false") : (value ? "True" : "False");
       } else if constexpr (std::is_same_v<T, half>) {
-        return real(static_cast<float>(value), json);
+        return real_text(static_cast<float>(value), json);
       } else if constexpr (std::is_floating_point_v<T>) {
-        return real(value, json);
+        return real_text(value, json);
       } else {
         return std::to_string(value);
       }
@@ -80,13 +87,6 @@ class Elements {
   }
 
  private:
-  template <class T>
-  static std::string real(T value, bool json) {
-    if (std::isnan(value)) return json ? "null" : "nan";
-    if (json && std::isinf(value)) return value > 0 ? "1e999" : "-1e999";
-    return fmt::format("{}", value);
-  }
-
   DType dtype_;
   std::span<const std::byte> bytes_;
 };

@@ -31,7 +31,7 @@ std::string json_histogram(const batch::DatasetStatistics& each) {
     return fmt::format(R"(,"histogram":null,"no_histogram":{})", json_string(each.no_histogram));
   }
   if (each.counts.empty()) return "";
-  std::string text = ",\"histogram\":{\"edges\":[";
+  std::string text = R"(,"histogram":{"edges":[)";
   for (std::size_t i = 0; i < each.edges.size(); ++i) text += (i > 0 ? "," : "") + json_number(each.edges[i]);
   return text + fmt::format("],\"counts\":[{}]}}", fmt::join(each.counts, ","));
 }

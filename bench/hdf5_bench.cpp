@@ -60,6 +60,7 @@ Seconds timed(std::size_t count, const std::function<std::function<void(std::siz
   std::atomic<bool> go{false};
   std::vector<std::thread> threads;
   const int cores = usable_cpu_count();
+  threads.reserve(static_cast<std::size_t>(cores));
   for (int i = 0; i < cores; ++i) {
     threads.emplace_back([&] {
       const auto work = make();
@@ -145,7 +146,9 @@ double read_bandwidth() {
   const std::vector<std::uint64_t> memory(pieces * words, 1);
   std::atomic<std::uint64_t> total{0};  // relaxed: a number by itself
   std::vector<double> times;
-  for (int turn = 0; turn < 5; ++turn) {
+  constexpr int turns = 5;
+  times.reserve(turns);
+  for (int turn = 0; turn < turns; ++turn) {
     times.push_back(timed(pieces, [&]() -> std::function<void(std::size_t)> {
                       return [&](std::size_t k) {
                         using Words = Eigen::Map<const Eigen::Array<std::uint64_t, Eigen::Dynamic, 1>>;
@@ -172,7 +175,7 @@ int limit(const char* path, const char* name) {
   std::printf("{\"cpus\": %d", usable_cpu_count());
   for (const auto& [key, work] : works) {
     const Seconds seconds = work_on(chunks, info, work);
-    std::printf(", \"%s\": %.0f, \"%s_cpu\": %.3f", key, megabytes / seconds.wall, key, seconds.cpu);
+    std::printf(R"(, "%s": %.0f, "%s_cpu": %.3f)", key, megabytes / seconds.wall, key, seconds.cpu);
   }
   std::printf(", \"memory\": %.0f}\n", read_bandwidth() * 1e3);
   return 0;

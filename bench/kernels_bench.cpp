@@ -49,7 +49,7 @@ class Bench {
     // Filled by the workers, as in a program whose arrays its kernels fill.
     for (std::size_t i = 0; i < 4; ++i) {
       auto filled = view(i);
-      const double shift = static_cast<double>(i);
+      const auto shift = static_cast<double>(i);
       parallel_for(pool_, filled, [shift](auto part, SliceRange range) {
         for (Eigen::Index j = 0; j < part.size(); ++j) {
           const auto at = static_cast<double>(range.begin + static_cast<std::uint64_t>(j));
@@ -115,8 +115,8 @@ class Bench {
     add("m2", engine, [&executor, out, inputs] {
       evaluate(executor, Expression::parse("exp(-a*a)*sin(b) + log1p(c*c)"), out, inputs);
     });
-    add("sum", engine, [&executor, a = inputs[0], this] { keep(summarize(executor, a).mean(), mean()); });
-    add("mean+std", engine, [&executor, a = inputs[0], this] {
+    add("sum", engine, [&executor, a = inputs[0]] { keep(summarize(executor, a).mean(), mean()); });
+    add("mean+std", engine, [&executor, a = inputs[0]] {
       const Statistics found = summarize(executor, a);
       keep(found.mean(), mean());
       keep(found.stddev(), (high - low) / std::sqrt(12.0));

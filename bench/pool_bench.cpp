@@ -9,6 +9,7 @@
 #include <chrono>
 #include <new>
 #include <numeric>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -64,7 +65,7 @@ void BM_Imap1000(benchmark::State& state) {
   std::iota(items.begin(), items.end(), 0);
   for (auto _ : state) {
     int expected = 0;
-    for (const int each : pool.imap(same, items)) {
+    for (const int each : pool.imap(same, std::span(items))) {
       if (each != expected++) state.SkipWithError("wrong result");
     }
   }

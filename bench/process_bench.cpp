@@ -24,8 +24,6 @@
 #include "runrig/sync/clock.hpp"
 #include "runrig/sync/error.hpp"
 
-extern char** environ;
-
 namespace runrig::bench {
 namespace {
 

@@ -131,7 +131,7 @@ std::string curve(const Axes& axes, const std::vector<TransferResult>& results, 
       // Left of and above the line, which rises; only the attach case, the nearest to the mapped one, goes right.
       const bool below = route == Route::attach;
       marks += text(x + (below ? 8 : -8), y + (below ? 12 : -6), below ? "start" : "end",
-                    format_ratio(each.ratio_to_mapped), fmt::format(" fill=\"{}\" font-weight=\"bold\"", colour));
+                    format_ratio(each.ratio_to_mapped), fmt::format(R"( fill="{}" font-weight="bold")", colour));
     }
   }
   if (points.empty()) return {};

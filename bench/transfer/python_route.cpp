@@ -71,9 +71,11 @@ class Command {
     const UniqueFd writer(ends[1]);
     const UniqueFd nothing(check_errno(::open("/dev/null", O_RDWR | O_CLOEXEC), "open", "/dev/null"));
     std::vector<char*> arguments;  // made before the fork: the child allocates nothing
+    arguments.reserve(argv.size() + 1);
     for (std::string& each : argv) arguments.push_back(each.data());
     arguments.push_back(nullptr);
     const int parent = ::getpid();
+    // NOLINTNEXTLINE(cppcoreguidelines-prefer-member-initializer): when all else is there
     pid_ = check_errno(::fork(), "fork", argv.front());
     if (pid_ != 0) return;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -30,7 +30,7 @@ std::string pad_left(const std::string& text, std::size_t width) {
 }
 
 std::string cell(const TransferResult& result) {
-  const std::string seconds = format_seconds(result.median_seconds);
+  std::string seconds = format_seconds(result.median_seconds);
   if (result.route == Route::mapped || result.ratio_to_mapped <= 0) return seconds;
   return seconds + pad_left(format_ratio(result.ratio_to_mapped), 7);
 }

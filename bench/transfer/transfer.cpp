@@ -34,7 +34,9 @@ void fill(std::span<double> values) noexcept {
 double exact_sum(std::size_t elements) noexcept {
   const std::size_t whole = elements / period;
   const std::size_t rest = elements % period;
-  return static_cast<double>(whole * (period * (period - 1) / 2) + (rest == 0 ? 0 : rest * (rest - 1) / 2));
+  constexpr std::size_t of_a_period = period * (period - 1) / 2;
+  const std::size_t of_the_rest = rest == 0 ? 0 : rest * (rest - 1) / 2;
+  return static_cast<double>(whole * of_a_period + of_the_rest);
 }
 
 std::span<double> as_doubles(std::span<std::byte> bytes) noexcept {

@@ -73,6 +73,7 @@ Worker::Worker(std::string name, const std::function<std::function<double()>()>&
   static_assert(std::is_standard_layout_v<Board>);
   new (memory_.writable_bytes().data()) Board;
   const int parent = ::getpid();
+  // NOLINTNEXTLINE(cppcoreguidelines-prefer-member-initializer): when all else is there
   pid_ = check_errno(::fork(), "fork", name_);
   if (pid_ == 0) work(parent, cpu, prepare);
   // An unreaped child keeps its number, so this finds the right process.

@@ -15,8 +15,6 @@ namespace runrig {
 namespace batch {
 namespace {
 
-using pickle::Object;
-
 struct LookArgument {
   const char* dataset = nullptr;
   hdf5::ReadOptions options;

@@ -11,6 +11,7 @@ namespace {
 
 std::vector<const OutputVariable*> pointers_to(const std::vector<OutputVariable>& variables) {
   std::vector<const OutputVariable*> pointers;
+  pointers.reserve(variables.size());
   for (const OutputVariable& each : variables) pointers.push_back(&each);
   return pointers;
 }

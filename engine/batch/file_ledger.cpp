@@ -43,7 +43,7 @@ FileOutcome FileLedger::begin(std::size_t file) const {
   return outcome;
 }
 
-void FileLedger::settle(std::size_t file, FileOutcome outcome) {
+void FileLedger::settle(std::size_t file, const FileOutcome& outcome) {
   settled_[file] = true;
   if (state_.options.on_file && state_.dry_run == nullptr) state_.options.on_file(outcome);
 }

@@ -27,7 +27,7 @@ class FileLedger {
   void skip(std::size_t file, const std::string& output);
 
  private:
-  void settle(std::size_t file, FileOutcome outcome);
+  void settle(std::size_t file, const FileOutcome& outcome);
   [[nodiscard]] FileOutcome begin(std::size_t file) const;
 
   Session::State& state_;

@@ -54,10 +54,10 @@ class Wave {
       : state_(state),
         count_(count),
         journals_(state.arena->allocate(count * file_journal_bytes)),
-        memory_(*state.arena, room(files, first, count)) {
-    tasks_ = memory_.add<FileTask>(count);
-    chosen_ = memory_.add<std::uint32_t>(count);
-    results_.resize(count);
+        memory_(*state.arena, room(files, first, count)),
+        tasks_(memory_.add<FileTask>(count)),
+        chosen_(memory_.add<std::uint32_t>(count)),
+        results_(count) {
     for (std::size_t i = 0; i < count; ++i) {
       tasks_[i].path = memory_.add(files[first + i]);
       tasks_[i].journal = Journal(journals_.data() + i * file_journal_bytes, file_journal_bytes);
@@ -124,8 +124,8 @@ class Wave {
   std::size_t count_;
   ArenaBlock journals_;
   ArenaWriter memory_;
-  FileTask* tasks_ = nullptr;
-  std::uint32_t* chosen_ = nullptr;
+  FileTask* const tasks_;
+  std::uint32_t* const chosen_;
   std::vector<FileResult> results_;
 };
 

@@ -180,7 +180,7 @@ MapReport Session::map(const MapRequest& request) {
   call.formulas = call.kernel ? kernel_outputs(request, *call.kernel, call.variables)
                               : parse_outputs(request, names, call.variables);
   OutputPlan plan(state, request.files, wish_of(request, state.options));
-  const auto [memory, argument] = look_argument(state, call.variables);
+  const auto look = look_argument(state, call.variables);
   FileLedger ledger(state, request.files, report.failures);
   const auto bind = [&](FileResult& result) {
     const std::string& file = plan.files()[result.file];
@@ -194,7 +194,7 @@ MapReport Session::map(const MapRequest& request) {
   ledger.run([&] {
     plan.skip_finished(ledger);
     for_each_file(
-        state, plan.files(), &look_at, reinterpret_cast<const std::byte*>(argument),
+        state, plan.files(), &look_at, reinterpret_cast<const std::byte*>(look.second),
         [&](FileResult result) {
           groups.add(result.file, result.seconds, result.worker, [&] { return bind(result); });
         },

@@ -229,6 +229,7 @@ void begin_output(const FilePlan& plan, const Journal& journal, hdf5::OutputFile
   }
   hold_output(plan.id, std::move(file));
   std::vector<pickle::Object> lines;
+  lines.reserve(notes.size());
   for (const auto& each : notes) lines.push_back(encode_text(each));
   journal.append(pickle::Object::dict(
       {{"offsets", pickle::Object::list(std::move(offsets))}, {"notes", pickle::Object::list(std::move(lines))}}));

@@ -235,7 +235,8 @@ std::vector<std::exception_ptr> PendingOutput::publish_together(const std::vecto
       // A directory that is gone: the rename will say so.
       if (::stat(directory_of(outputs[i]->final_path_).c_str(), &status) == 0) by_device[status.st_dev].push_back(i);
     }
-    for (const auto& [device, members] : by_device) {
+    for (const auto& on_device : by_device) {
+      const auto& members = on_device.second;
       const auto failure = failure_of([&] { sync_file_system(directory_of(outputs[members[0]]->final_path_)); });
       // It is told of the file system, not of a file: none of them can be trusted.
       each(members, [&](PendingOutput&) {

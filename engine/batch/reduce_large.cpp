@@ -33,8 +33,8 @@ struct Tile {
   ArenaBlock results;
   ReductionTree tree;
 
-  Tile(hdf5::Box where, const Reducer& reducer)
-      : box(std::move(where)), sequences(static_cast<std::size_t>(box.count.elements())), tree(reducer, sequences) {}
+  Tile(const hdf5::Box& where, const Reducer& reducer)
+      : box(where), sequences(static_cast<std::size_t>(box.count.elements())), tree(reducer, sequences) {}
 };
 
 /// A slab in memory.

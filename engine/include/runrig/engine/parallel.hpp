@@ -113,18 +113,18 @@ struct MapKernel {
     for (std::size_t i = 0; i < data.size(); ++i) data[i] = self.arrays[i].direct;
     self.run(slice, data, std::index_sequence_for<Ts...>{});
   }
-  template <std::size_t... I>
-  void run(std::uint32_t slice, const Data& data, std::index_sequence<I...>) const {
+  template <std::size_t... i>
+  void run(std::uint32_t slice, const Data& data, std::index_sequence<i...>) const {
     const std::uint64_t begin = plan.begin(slice);
     const std::uint64_t end = plan.end(slice);
     const auto count = static_cast<Eigen::Index>(end - begin);
     if constexpr (std::is_invocable_v<const Body&, SliceMap<Ts>...>) {
-      body(SliceMap<Ts>(reinterpret_cast<Ts*>(data[I]) + begin, count)...);
+      body(SliceMap<Ts>(reinterpret_cast<Ts*>(data[i]) + begin, count)...);
     } else {
       static_assert(std::is_invocable_v<const Body&, SliceMap<Ts>..., SliceRange>,
                     "a kernel takes one slice for each array (by value or const&), then perhaps a SliceRange, and is "
                     "not 'mutable'");
-      body(SliceMap<Ts>(reinterpret_cast<Ts*>(data[I]) + begin, count)..., SliceRange{begin, end});
+      body(SliceMap<Ts>(reinterpret_cast<Ts*>(data[i]) + begin, count)..., SliceRange{begin, end});
     }
   }
 };
@@ -167,9 +167,9 @@ void run_map(Executor& executor, const Body& body, const ParallelOptions& option
 }
 
 template <class T>
-struct is_tuple : std::false_type {};
+struct IsTuple : std::false_type {};
 template <class... Ts>
-struct is_tuple<std::tuple<Ts...>> : std::true_type {};
+struct IsTuple<std::tuple<Ts...>> : std::true_type {};
 
 /// Lanes of our own: independent sums that the compiler can keep in vectors, in an order that it cannot change.
 inline constexpr std::size_t reduction_lanes = 16;
@@ -246,7 +246,7 @@ class Partials {
 /// them as std::tie(a, b), of which const ones are only read.
 template <detail::AnyExecutor Executor, class Arrays, class Body>
 void parallel_for(Executor& executor, Arrays&& arrays, const Body& body, const ParallelOptions& options = {}) {
-  if constexpr (detail::is_tuple<std::remove_cvref_t<Arrays>>::value) {
+  if constexpr (detail::IsTuple<std::remove_cvref_t<Arrays>>::value) {
     std::apply(
         [&](auto&&... each) {
           detail::run_map(executor, body, options, detail::Writing::in_place, detail::view_of(each)...);
@@ -329,7 +329,7 @@ template <bool greater>
 struct Extreme {
   template <class T>
   T operator()(T a, T b) const {
-    return (greater ? a > b : a < b) || a != a ? a : b;
+    return (greater ? a > b : a < b) || a != a ? a : b;  // NOLINT(misc-redundant-expression): NaN is not itself
   }
 };
 

@@ -54,7 +54,8 @@ class QueueRoom {
 /// A message that was taken out of a queue and is being read. The destructor says that it was.
 class QueueMessage {
  public:
-  QueueMessage() noexcept {}  // the room is left as it is
+  // By `= default`, QueueMessage() would clear the room.
+  QueueMessage() noexcept {}  // NOLINT(modernize-use-equals-default)
   QueueMessage(const QueueMessage&) = delete;
   QueueMessage& operator=(const QueueMessage&) = delete;
   ~QueueMessage();
