@@ -109,6 +109,7 @@ namespace {
 
 std::vector<pickle::Object> encode_notes(const std::vector<std::string>& notes) {
   std::vector<pickle::Object> lines;
+  lines.reserve(notes.size());
   for (const auto& each : notes) lines.push_back(encode_text(each));
   return lines;
 }
@@ -194,6 +195,7 @@ void create_repacked(SliceContext& context, const RepackFilePlan& plan, const Jo
   const auto left = copy_structure(context, plan, source, output, notes, journal, hdf5::OutputFile::Place::disk);
   hold_output(plan.file.id, std::move(*output));
   std::vector<pickle::Object> datasets;
+  datasets.reserve(left.size());
   for (const auto& each : left) datasets.push_back(encode(each));
   report_datasets(std::move(datasets), notes, journal);
 }

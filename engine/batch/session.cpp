@@ -151,7 +151,9 @@ Failure make_failure(const std::string& file, const std::string& dataset, std::s
   std::string text = one_line(reason);
   // "open 'FILE': why" is "why" where FILE is named beside it, and so is "read 'FILE:DATASET': why".
   for (const std::string& name : {file, file + ":" + dataset}) {
-    const std::string quoted = " '" + name + "': ";
+    std::string quoted = " '";
+    quoted += name;
+    quoted += "': ";
     const auto at = text.find(quoted);
     if (at != std::string::npos && text.find_first_of("':") > at) text.erase(0, at + quoted.size());
   }

@@ -97,6 +97,7 @@ class Runs {
   /// Where along this axis something may be stored, in order; small gaps are closed.
   [[nodiscard]] std::vector<Interval> touched(std::size_t depth, const std::vector<const Shape*>& chunks) const {
     std::vector<Interval> all;
+    all.reserve(chunks.size());
     for (const Shape* each : chunks) all.push_back(elements_in(axis(depth), (*each)[axes_[depth]], chunk(depth)));
     std::sort(all.begin(), all.end(), [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
     std::vector<Interval> merged;

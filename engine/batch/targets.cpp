@@ -26,7 +26,8 @@ Object sparse_chunk_list(const hdf5::Dataset& dataset) {
   if (info.layout != hdf5::Layout::chunked) return {};
   long double grid = 1;
   for (std::size_t axis = 0; axis < info.chunk.rank(); ++axis) {
-    grid *= static_cast<long double>(info.shape[axis] / info.chunk[axis] + 1);
+    const std::uint64_t chunks = info.shape[axis] / info.chunk[axis] + 1;
+    grid *= static_cast<long double>(chunks);
   }
   if (grid < sparse_factor) return {};
   const auto stored = dataset.stored_chunks(sparse_chunks);
@@ -54,6 +55,7 @@ std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask&
         if (wanted) paths.push_back(object.path);
       },
       options);
+  const bool all_sound = damaged.empty();
   if (task.journal.next() == 0) {
     std::vector<Object> names;
     names.reserve(paths.size());
@@ -61,7 +63,7 @@ std::vector<std::string> numeric_datasets(SliceContext& context, const FileTask&
     task.journal.append(
         Object::dict({{"targets", Object::tuple(std::move(names))}, {"damaged", Object::tuple(std::move(damaged))}}));
   }
-  if (!damaged.empty()) context.retire();
+  if (!all_sound) context.retire();
   return paths;
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <complex>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 
 #include "loops.hpp"
@@ -13,6 +14,9 @@ namespace {
 
 template <class T>
 using Number = std::complex<T>;
+
+template <class T>
+constexpr Number<T> not_a_number{std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::quiet_NaN()};
 
 /// Without the recovery of infinities that operator* does, as NumPy multiplies.
 template <class T>
@@ -86,7 +90,7 @@ struct Sign {
     if (!std::isinf(magnitude)) return {a.real() / magnitude, a.imag() / magnitude};
     const bool real = std::isinf(a.real());
     const bool imaginary = std::isinf(a.imag());
-    if (real && imaginary) return {std::nan(""), std::nan("")};
+    if (real && imaginary) return not_a_number<T>;
     return {real ? std::copysign(T{1}, a.real()) : 0, imaginary ? std::copysign(T{1}, a.imag()) : 0};
   }
 };
@@ -170,7 +174,7 @@ struct Power {
     if (exponent.real() == 0 && exponent.imag() == 0) return {1, 0};
     if (base.real() == 0 && base.imag() == 0) {
       if (exponent.real() > 0 && exponent.imag() == 0) return {0, 0};
-      return {std::nan(""), std::nan("")};
+      return not_a_number<T>;
     }
     const bool whole =
         exponent.imag() == 0 && std::fabs(exponent.real()) < 100 && std::trunc(exponent.real()) == exponent.real();

@@ -333,6 +333,7 @@ std::optional<int> compare(const Literal& a, const Literal& b) {
 }
 
 std::string integer_text(wide_integer value) {
+  // NOLINTNEXTLINE(modernize-use-using): as wide_integer
   __extension__ typedef unsigned __int128 wide_unsigned;
   auto rest = value < 0 ? wide_unsigned{0} - static_cast<wide_unsigned>(value) : static_cast<wide_unsigned>(value);
   std::string digits;

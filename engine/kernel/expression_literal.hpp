@@ -7,6 +7,7 @@
 
 namespace runrig::detail {
 
+// NOLINTNEXTLINE(modernize-use-using): which takes no __extension__
 __extension__ typedef __int128 wide_integer;  // beyond int64 and uint64, as literals may be
 
 enum class LiteralKind : std::uint8_t { boolean, integer, real, complex };

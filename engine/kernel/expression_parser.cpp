@@ -99,11 +99,11 @@ class Parser {
   }
 
   struct Depth {
-    explicit Depth(std::size_t& count) : count_(count) { ++count_; }
+    explicit Depth(std::size_t& counter) : count(counter) { ++count; }
     Depth(const Depth&) = delete;
     Depth& operator=(const Depth&) = delete;
-    ~Depth() { --count_; }
-    std::size_t& count_;
+    ~Depth() { --count; }
+    std::size_t& count;
   };
   void enter(const Token& at) const {
     if (depth_ >= Expression::max_nesting) {

@@ -186,7 +186,7 @@ void staged_packet(T* result, const T* a) {
 #pragma GCC unroll 1
   for (std::size_t i = 0; i < count; ++i) {
     const V x = load_vector(a + i * width_of<T>);
-    const auto ordinary = F::ordinary(x);
+    const typename FormOf<V>::I ordinary = F::ordinary(x);
     V value = F::finish(reduced[i], x);
     if (any(~ordinary)) value = ordinary ? value : F::rare(x);
     Store::put(result + i * width_of<T>, value);

@@ -47,7 +47,7 @@ struct RealSum {
     auto* const low = plane<double>(states, pitch, 1);
     auto* const count = plane<double>(states, pitch, counted ? 2 : 0);
     for_columns(columns, [=](std::size_t i) {
-      double value = static_cast<double>(E::load(x[i]));
+      auto value = static_cast<double>(E::load(x[i]));
       if constexpr (counted) count[i] += value == value ? 1.0 : 0.0;
       if constexpr (skip) value = value == value ? value : 0.0;
       PairSum::add(high[i], low[i], value);
@@ -67,7 +67,7 @@ struct Spread {
     auto* const square_low = plane<double>(states, pitch, 4);
     auto* const count = plane<double>(states, pitch, skip ? 5 : 1);
     for_columns(columns, [=](std::size_t i) {
-      const double value = static_cast<double>(E::load(x[i]));
+      const auto value = static_cast<double>(E::load(x[i]));
       double difference = value - origin[i];
       if constexpr (skip) {
         count[i] += value == value ? 1.0 : 0.0;

@@ -325,7 +325,7 @@ void Reducer::join_complex(ReductionStates states, ReductionStates next, std::si
     switch (operation_) {
       case Reduction::sum:
       case Reduction::mean:
-        for (const std::size_t plane : {0, 2}) detail::add_pairs(states, next, plane, i);
+        for (const std::size_t plane : {0U, 2U}) detail::add_pairs(states, next, plane, i);
         if (planes_ == 5) detail::add_planes<double>(states, next, 4, i);
         break;
       case Reduction::prod:
@@ -333,7 +333,7 @@ void Reducer::join_complex(ReductionStates states, ReductionStates next, std::si
         break;
       case Reduction::var:
       case Reduction::stddev:
-        for (const std::size_t plane : {2, 4, 6}) detail::add_pairs(states, next, plane, i);
+        for (const std::size_t plane : {2U, 4U, 6U}) detail::add_pairs(states, next, plane, i);
         if (planes_ == 9) detail::add_planes<double>(states, next, 8, i);
         break;
       case Reduction::min:

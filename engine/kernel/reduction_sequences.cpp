@@ -158,7 +158,7 @@ bool is_told_by_statistics(Reduction operation) noexcept {
   }
 }
 
-void store_reduction(const Reducer& reducer, const Statistics& of, std::byte* out) noexcept {
+void store_reduction(const Reducer& reducer, const Statistics& of, std::byte* out) {
   const DType dtype = reducer.result();
   const auto put = [&](auto number) {
     if (is_floating(dtype)) {

@@ -18,6 +18,7 @@ namespace runrig {
 namespace {
 
 using detail::wide_integer;
+// NOLINTNEXTLINE(modernize-use-using): as wide_integer
 __extension__ typedef unsigned __int128 wide_unsigned;
 
 wide_integer integer_sum(const Statistics& of) noexcept {
@@ -128,8 +129,8 @@ Statistics merge(const Statistics& a, const Statistics& b) {
     if (b_min < number_of(a.dtype, a.min_bits)) result.min_bits = b.min_bits;
     if (b_max > number_of(a.dtype, a.max_bits)) result.max_bits = b.max_bits;
   }
-  const double count_a = static_cast<double>(a.valid());
-  const double count_b = static_cast<double>(b.valid());
+  const auto count_a = static_cast<double>(a.valid());
+  const auto count_b = static_cast<double>(b.valid());
   const double difference = mean_difference(a, b, Part::real);
   double distance = difference * difference;
   if (is_complex(a.dtype)) {

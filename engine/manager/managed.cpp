@@ -24,7 +24,7 @@ ManagedError::ManagedError(std::string type, std::vector<Object> arguments)
 namespace detail {
 namespace {
 
-Object exception_of(const std::string& type, std::vector<Object> arguments) {
+Object exception_of(const std::string& type, const std::vector<Object>& arguments) {
   try {
     return Object::exception(type, arguments);
   } catch (const std::logic_error&) {
@@ -65,7 +65,7 @@ void ManagedTypes::share(const std::string& type_id, const std::string& register
     throw std::logic_error("share '" + type_id + "': no type '" + registered + "' is registered");
   }
   detail::ManagedType shared = *type;
-  const auto referent = type->make(*this, args, Object::dict());
+  auto referent = type->make(*this, args, Object::dict());
   shared.make = [referent, type_id](const ManagedTypes& /*types*/, std::span<const Object> given,
                                     const Object& kwargs) {
     if (!given.empty() || kwargs.size() != 0) detail::wrong_argument(type_id, "it takes no arguments");

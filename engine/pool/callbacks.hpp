@@ -37,7 +37,7 @@ class Callbacks {
  private:
   /// What the thread waits for.
   struct Work final : Awaited {
-    explicit Work(const Callbacks& of_) : of(of_) {}
+    explicit Work(const Callbacks& callbacks) : of(callbacks) {}
     [[nodiscard]] bool satisfied() const noexcept override { return !of.due_.empty() || of.stopping_; }
     [[nodiscard]] std::size_t missing() const noexcept override { return of.outstanding_ > 0 ? 1 : 0; }
     const Callbacks& of;

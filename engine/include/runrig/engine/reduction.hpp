@@ -145,7 +145,7 @@ class Reducer {
 /// one element of reducer.result(), where elements are real. The minimum and the maximum of nothing are written as 0,
 /// or NaN.
 [[nodiscard]] bool is_told_by_statistics(Reduction operation) noexcept;
-void store_reduction(const Reducer& reducer, const Statistics& of, std::byte* out) noexcept;
+void store_reduction(const Reducer& reducer, const Statistics& of, std::byte* out);
 
 /// Writes a number as a float of that dtype, rounded once.
 void store_real(DType dtype, double value, std::byte* out) noexcept;
