@@ -116,7 +116,7 @@ class Array final : public TableReferent<Array> {
       const double value = item.kind() == Kind::boolean ? static_cast<double>(item.as_bool()) : item.as_number();
       return type_code_ == "f" ? Object(static_cast<double>(static_cast<float>(value))) : Object(value);
     }
-    const Object number = item.kind() == Kind::boolean ? Object(std::int64_t{item.as_bool()}) : item;
+    Object number = item.kind() == Kind::boolean ? Object(std::int64_t{item.as_bool()}) : item;
     static const std::map<char, int> bits{{'b', 8}, {'h', 16}, {'i', 32}, {'l', 64}, {'q', 64}};
     const char code = type_code_[0];
     const int width = bits.at(static_cast<char>(code | 0x20));

@@ -60,7 +60,7 @@ std::string ObjectTable::add(std::shared_ptr<Referent> referent, std::string_vie
     return known->second;
   }
   // As CPython's, which are addresses, and unlike those never given twice.
-  const std::string ident = fmt::format("{:x}", last_ident_ += 0x10);
+  std::string ident = fmt::format("{:x}", last_ident_ += 0x10);
   idents_[identity] = ident;
   entries_[ident] = {std::move(referent), std::string(type_id), exposed, {{process, 1}}};
   return ident;

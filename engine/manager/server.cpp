@@ -381,7 +381,7 @@ Object ManagerServer::State::Served::answer_object_request(const ManagerRequest&
                                                pickle::escape_text(request.method), entry.type_id));
 }
 
-ManagerServer::ManagerServer(ManagedTypes types, ManagerOptions options)
+ManagerServer::ManagerServer(ManagedTypes types, const ManagerOptions& options)
     : state_(std::make_unique<State>(std::move(types), options)) {
   detail::known_managers().add(state_->listener.address(), with_key(options.authentication));
 }

@@ -262,7 +262,7 @@ void PoolState::close() {
 void PoolState::join() {
   // All tasks have ended, and their callbacks have run.
   struct AllDone final : Awaited {
-    explicit AllDone(PoolState& of_) : of(of_) {}
+    explicit AllDone(PoolState& pool) : of(pool) {}
     [[nodiscard]] bool satisfied() const noexcept override { return missing() == 0 && callbacks() == 0; }
     // 0 where only callbacks are left; they notify.
     [[nodiscard]] std::size_t missing() const noexcept override { return of.tasks.unfinished(); }

@@ -1,7 +1,10 @@
 #include "runrig/engine/thread_pool.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <deque>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -95,7 +98,7 @@ void ThreadTeam::start(const std::function<void()>& initializer) {
     }
   }
   struct AllStarted final : Awaited {
-    explicit AllStarted(const ThreadTeam& of_) : of(of_) {}
+    explicit AllStarted(const ThreadTeam& team) : of(team) {}
     [[nodiscard]] bool satisfied() const noexcept override { return of.started_ == of.size_; }
     [[nodiscard]] std::size_t missing() const noexcept override { return 0; }  // they notify
     const ThreadTeam& of;
@@ -241,7 +244,7 @@ void ThreadTeam::join() {
   check_usable("join a thread pool");
   if (own_team == this) throw std::logic_error("join thread pool '" + name_ + "': a task of it cannot wait for itself");
   struct AllDone final : Awaited {
-    explicit AllDone(ThreadTeam& of_) : of(of_) {}
+    explicit AllDone(ThreadTeam& team) : of(team) {}
     [[nodiscard]] bool satisfied() const noexcept override {
       return missing() == 0 && (in_own_thread() || of.callbacks_.outstanding() == 0);
     }
@@ -289,7 +292,10 @@ namespace {
 void end_team(std::shared_ptr<ThreadTeam> team) noexcept {
   if (!team) return;
   if (!team->owned_here()) {
-    (void)new std::shared_ptr<ThreadTeam>(std::move(team));
+    // Moved to where no destructor is called.
+    using Left = std::shared_ptr<ThreadTeam>;
+    alignas(Left) std::array<std::byte, sizeof(Left)> left;
+    new (left.data()) Left(std::move(team));
     return;
   }
   team->terminate();

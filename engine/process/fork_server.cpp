@@ -183,7 +183,7 @@ Connection* make_connection() {
 
 }  // namespace
 
-NewProcess start_by_server(Preparation told, std::span<const int> descriptors) {
+NewProcess start_by_server(const Preparation& told, std::span<const int> descriptors) {
   if (descriptors.size() > most_passed_descriptors) {
     throw Error(std::errc::invalid_argument,
                 "pass " + std::to_string(descriptors.size()) + " descriptors (more than " +

@@ -74,11 +74,10 @@ pid_t clone_sibling(const ThreadPlaces& places, std::atomic<std::int32_t>& noted
 
 void set_environment(const std::string& text) {
   // For life. Each string ends where the next begins.
-  char* const strings = static_cast<char*>(std::malloc(text.size() + 1));
-  if (strings == nullptr) throw std::bad_alloc();
-  std::memcpy(strings, text.c_str(), text.size() + 1);
+  auto* const strings = new std::string(text);
   auto* const pointers = new std::vector<char*>;
-  for (char* each = strings; each < strings + text.size(); each += std::strlen(each) + 1) pointers->push_back(each);
+  char* const end = strings->data() + strings->size();
+  for (char* each = strings->data(); each < end; each += std::strlen(each) + 1) pointers->push_back(each);
   pointers->push_back(nullptr);
   environ = pointers->data();
 }

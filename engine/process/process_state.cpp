@@ -69,6 +69,8 @@ Household* make_household() {
 
 std::unique_lock<std::mutex> lock_processes() { return std::unique_lock(household().mutex); }
 
+// A mutex that is there can be locked.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 ProcessState::~ProcessState() { unlist_child(*this); }
 
 ProcessPtr this_process() {
@@ -120,6 +122,7 @@ void list_child(const ProcessPtr& child, pid_t pid, UniqueFd pidfd) {
   child->phase = Phase::started;
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): as above
 void unlist_child(ProcessState& child) noexcept {
   const auto guard = lock_processes();
   Household& all = household();

@@ -26,7 +26,7 @@ struct ProcessState {
   ProcessState() = default;
   ProcessState(const ProcessState&) = delete;
   ProcessState& operator=(const ProcessState&) = delete;
-  ~ProcessState();
+  ~ProcessState();  // NOLINT(bugprone-exception-escape): a mutex that is there can be locked
 
   pid_t creator = 0;  ///< the process that may start it, join it and so on
   std::string name;
@@ -64,7 +64,7 @@ void become(ProcessPtr self, pid_t parent_pid, std::string_view parent_name = {}
 /// Makes a started process one of the children, until it is unlisted. Its pidfd is set. (In forked children the list is
 /// empty, and the pidfds of those that were in it are closed.)
 void list_child(const ProcessPtr& child, pid_t pid, UniqueFd pidfd);
-void unlist_child(ProcessState& child) noexcept;
+void unlist_child(ProcessState& child) noexcept;  // NOLINT(bugprone-exception-escape): as above
 /// The children that run. Joins the others.
 [[nodiscard]] std::vector<ProcessPtr> living_children();
 /// Waits for the end of a child (or of the parent), until `deadline`, and takes its status. True if it has ended.

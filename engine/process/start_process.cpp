@@ -60,8 +60,7 @@ NewProcess start_as_told(Preparation told, std::span<const int> descriptors) {
   if (told.daemon) all.push_back(lifeline());
   all.insert(all.end(), descriptors.begin(), descriptors.end());
   flush_standard_streams();
-  return told.method == StartMethod::spawn ? spawn_program(std::move(told), all)
-                                           : start_by_server(std::move(told), all);
+  return told.method == StartMethod::spawn ? spawn_program(std::move(told), all) : start_by_server(told, all);
 }
 
 Preparation prepare(const ProcessState& self, StartMethod method, std::string entry) {

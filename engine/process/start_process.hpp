@@ -37,7 +37,7 @@ struct NewProcess {
 
 /// The two ways of start_as_told(). The first also makes the fork server.
 [[nodiscard]] NewProcess spawn_program(Preparation told, std::span<const int> descriptors);
-[[nodiscard]] NewProcess start_by_server(Preparation told, std::span<const int> descriptors);
+[[nodiscard]] NewProcess start_by_server(const Preparation& told, std::span<const int> descriptors);
 
 /// Throws std::logic_error, beginning with `attempted`, unless init() was called at the head of main.
 void check_init_called(const std::string& attempted);

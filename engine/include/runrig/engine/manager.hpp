@@ -43,7 +43,7 @@ struct ManagerOptions {
 class ManagerServer {
  public:
   /// Listens; nothing is served yet. Throws Error, std::logic_error.
-  explicit ManagerServer(ManagedTypes types, ManagerOptions options = {});
+  explicit ManagerServer(ManagedTypes types, const ManagerOptions& options = {});
   ManagerServer(const ManagerServer&) = delete;
   ManagerServer& operator=(const ManagerServer&) = delete;
   ~ManagerServer();
