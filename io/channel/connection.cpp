@@ -189,7 +189,8 @@ std::size_t Connection::recv_bytes_into(std::span<std::byte> buffer, std::size_t
   }
   std::vector<std::byte> whole;
   message.take(whole);
-  throw BufferTooShort("receive a message of " + std::to_string(whole.size()) + " bytes into a buffer of " +
+  const std::size_t size_bytes = whole.size();
+  throw BufferTooShort("receive a message of " + std::to_string(size_bytes) + " bytes into a buffer of " +
                            std::to_string(buffer.size()) + " from",
                        state.stream.name, std::move(whole));
 }

@@ -112,7 +112,7 @@ TimeZone Decoder::timezone() {
   return value;
 }
 
-bool Decoder::next_is(Kind kind) const noexcept {
+bool Decoder::next_is(Kind kind) const {
   if (tree_) {
     const Object* const next = tree_->next();
     return next != nullptr && next->kind() == kind;

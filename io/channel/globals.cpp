@@ -146,7 +146,7 @@ Object Constructor::make_new(const Global& global, std::span<const Object> argum
 Object Constructor::set(Kind kind, std::span<const Object> arguments) {
   expect_argument(arguments.size() == 1 && arguments[0].kind() == Kind::list, kind_name(kind));
   budget_.charge_node<SetNode>();
-  const Object result = Access::make<SetNode>(kind);
+  Object result = Access::make<SetNode>(kind);
   for (const Object& member : arguments[0].items()) add_to_set(result, member);
   return result;
 }

@@ -1,6 +1,7 @@
 #include "runrig/channel/connection.hpp"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -126,6 +127,7 @@ TEST_P(ConnectionKindTest, RecvBytesInto_BufferTooShortHasTheWholeMessageAndTheN
     FAIL() << "it was too long";
   } catch (const BufferTooShort& error) {
     EXPECT_EQ(error.message(), pattern(100));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("a message of 100 bytes into a buffer of 99"));
   }
   EXPECT_EQ(receiver.recv_bytes_into(buffer), 3U);
   sender.send_bytes(pattern(100));

@@ -149,7 +149,7 @@ class Decoder {
   [[nodiscard]] Shape extents();
   [[nodiscard]] std::string_view dtype();
   [[nodiscard]] std::optional<TimeZone> zone();
-  [[nodiscard]] bool next_is(Kind kind) const noexcept;
+  [[nodiscard]] bool next_is(Kind kind) const;
   template <class Value>
   [[nodiscard]] Value copied(const Value& value, const std::optional<TimeZone>& zone);
 
