@@ -29,7 +29,7 @@ constexpr bool is_number = std::is_same_v<T, bool> || std::is_same_v<T, std::int
 
 }  // namespace
 
-bool equal_items(const Item& one, const Item& other) noexcept {
+bool equal_items(const Item& one, const Item& other) {
   return std::visit(
       [](const auto& left, const auto& right) {
         using Left = std::decay_t<decltype(left)>;

@@ -24,8 +24,8 @@ std::array<std::byte, challenge_nonce_bytes> random_nonce() {
 
 }  // namespace
 
-Handshake::Handshake(const Authentication& authentication, std::string peer, std::span<const Turn> turns)
-    : authentication_(authentication), peer_(std::move(peer)), turns_(turns.begin(), turns.end()) {
+Handshake::Handshake(Authentication authentication, std::string peer, std::span<const Turn> turns)
+    : authentication_(std::move(authentication)), peer_(std::move(peer)), turns_(turns.begin(), turns.end()) {
   check_authentication(authentication_);
 }
 

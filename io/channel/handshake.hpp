@@ -20,7 +20,7 @@ class Handshake {
   static constexpr Turn of_client[] = {Turn::answer, Turn::deliver};
 
   /// `peer` is for errors. Throws std::logic_error for an authentication that makes no sense.
-  Handshake(const Authentication& authentication, std::string peer, std::span<const Turn> turns);
+  Handshake(Authentication authentication, std::string peer, std::span<const Turn> turns);
 
   /// What to send first.
   [[nodiscard]] std::vector<Message> begin();

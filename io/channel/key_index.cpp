@@ -162,7 +162,7 @@ Fingerprint siphash(std::span<const std::byte> bytes, Fingerprint key) noexcept 
                  key.low ^ 0x6c7967656e657261ULL, key.high ^ 0x7465646279746573ULL};
   std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
   for (; bytes.size() >= sizeof(std::uint64_t); bytes = bytes.subspan(sizeof(std::uint64_t))) {
-    std::uint64_t word;
+    std::uint64_t word = 0;
     std::memcpy(&word, bytes.data(), sizeof word);
     state.absorb(word);
   }

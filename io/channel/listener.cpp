@@ -21,7 +21,7 @@
 namespace runrig {
 
 struct Listener::State {
-  State(const Address& address, ListenerOptions given);
+  State(Address at, ListenerOptions given);
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() { close(); }
@@ -44,7 +44,7 @@ struct Listener::State {
   std::list<detail::Arrival> arrivals;  // oldest first
 };
 
-Listener::State::State(const Address& at, ListenerOptions given) : options(std::move(given)), address(at) {
+Listener::State::State(Address at, ListenerOptions given) : options(std::move(given)), address(std::move(at)) {
   if (options.authentication) detail::check_authentication(*options.authentication);
   stopped.reset(check_errno(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "listen at", to_string(address)));
   try {

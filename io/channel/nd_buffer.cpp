@@ -89,11 +89,11 @@ void walk(const Shape& shape, std::size_t item, const std::byte* from, const Str
   }
 }
 
-/// One element of `Item` bytes, which are `Parts` numbers, to the other byte order.
-template <std::size_t Item, std::size_t Parts>
+/// One element of `item` bytes, which are `parts` numbers, to the other byte order.
+template <std::size_t item, std::size_t parts>
 void swap_element(const std::byte* from, std::byte* to) noexcept {
-  constexpr std::size_t part = Item / Parts;
-  for (std::size_t p = 0; p < Parts; ++p) std::reverse_copy(from + p * part, from + (p + 1) * part, to + p * part);
+  constexpr std::size_t part = item / parts;
+  for (std::size_t p = 0; p < parts; ++p) std::reverse_copy(from + p * part, from + (p + 1) * part, to + p * part);
 }
 }  // namespace
 

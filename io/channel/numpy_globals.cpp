@@ -13,7 +13,7 @@ namespace {
 /// "<f8" from Python's "f8", in the machine's order.
 std::string native_dtype(std::string_view code) {
   for (const char order : {'<', '|'}) {
-    const std::string dtype = order + std::string(code.substr(0, 4));
+    std::string dtype = order + std::string(code.substr(0, 4));
     if (code.size() <= 3 && numpy_item_bytes(dtype)) return dtype;
   }
   throw Refused("a NumPy type that is not numeric: '" + printable(code) + "'");

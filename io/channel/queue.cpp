@@ -141,7 +141,7 @@ QueueHandle SharedQueue::handle() const { return {state_->memory.handle()}; }
 // Putting
 // --------------------------------------------------------------------------------------------------------------
 
-QueueRoom::QueueRoom(SharedQueue& queue, std::size_t bytes, Deadline deadline) : queue_(queue), hand_(nullptr) {
+QueueRoom::QueueRoom(SharedQueue& queue, std::size_t bytes, Deadline deadline) : queue_(queue) {
   queue.check_open();
   QueueCore& core = queue.state_->core;
   const std::uint64_t key = core.own_key();

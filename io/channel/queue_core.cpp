@@ -108,8 +108,7 @@ BlocksPlace place_in(std::uint64_t segment_bytes) {
 }  // namespace
 
 QueueCore::QueueCore(AnonymousMemory& memory, QueueKind kind)
-    : memory_(memory),
-      header_(checked_header(memory, kind)),
+    : header_(checked_header(memory, kind)),
       maxsize_(header_.maxsize),
       blocks_(memory, header_.blocks, place_in(memory.size_bytes())) {}
 

@@ -178,7 +178,6 @@ class QueueCore {
   void leave_chunk(QueueEnd& end, std::uint32_t still_used);
   [[nodiscard]] bool is_dead(std::uint64_t key) const noexcept;
 
-  AnonymousMemory& memory_;
   QueueHeader& header_;
   std::uint64_t maxsize_;
   QueueBlocks blocks_;

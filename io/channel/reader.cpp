@@ -69,7 +69,7 @@ Object Reader::run() {
 }
 
 Object Reader::finish() {
-  const Object result = pop();
+  Object result = pop();
   if (!stack_.empty() || !marks_.empty()) throw Refused("more than one object at the end");
   settle(result, limits_.max_depth);
   for (const Object& object : shared_) settle(object, limits_.max_depth);  // also what the result does not hold

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 
 #include "dataset_info.hpp"
@@ -59,7 +60,7 @@ void append_number(std::string& out, const std::byte* at) {
   } else if constexpr (std::is_same_v<T, float>) {
     // The shortest digits of the float, not of the double that it equals: 0.1, not 0.10000000149011612.
     std::array<char, 32> digits;
-    if (value - value == 0) {
+    if (std::isfinite(value)) {
       out.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
     } else {
       append_json_number(out, static_cast<double>(value));

@@ -95,7 +95,6 @@ BoxPlan::BoxPlan(const DatasetInfo& info, const Selection& selection, std::uint6
 
 Box BoxPlan::operator[](std::uint64_t index) const {
   if (index >= size_) throw std::logic_error("BoxPlan: no such box");
-  Box box;
   std::array<std::uint64_t, max_rank> start{};
   std::array<std::uint64_t, max_rank> count{};
   for (std::size_t axis = cuts_.size(); axis-- > 0;) {

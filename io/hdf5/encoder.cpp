@@ -124,7 +124,7 @@ void extract_chunk(std::span<const std::byte> values, const Box& box, const Shap
   }
   detail::StridedCopy copy;
   copy.item_bytes = item;
-  std::ptrdiff_t from_stride = static_cast<std::ptrdiff_t>(item);
+  auto from_stride = static_cast<std::ptrdiff_t>(item);
   std::ptrdiff_t to_stride = from_stride;
   const std::byte* from = values.data();
   std::byte* to = out.data();

@@ -51,7 +51,7 @@ constexpr std::array known_filters{
     KnownFilter{32026, "blosc2"},
 };
 
-// malloc and free, not ours to choose: the library frees what a filter returns with free().
+// NOLINTBEGIN(cppcoreguidelines-no-malloc): not ours to choose: the library frees what a filter returns with free().
 extern "C" std::size_t lzf_filter_call(unsigned flags, std::size_t parameter_count, const unsigned parameters[],
                                        std::size_t bytes, std::size_t* buffer_bytes, void** buffer) {
   const bool decode = (flags & H5Z_FLAG_REVERSE) != 0;
@@ -130,6 +130,7 @@ std::size_t block_filter_call(unsigned flags, std::size_t parameter_count, const
     return 0;
   }
 }
+// NOLINTEND(cppcoreguidelines-no-malloc)
 
 template <int id>
 herr_t block_set_local(hid_t properties, hid_t type, hid_t) {

@@ -41,8 +41,8 @@ class LibraryReader final : public Reader {
     if (source_.info.fill_never) std::fill_n(to, elements * conversion_.room_bytes(), std::byte{0});
     if (source_.info.fill_never && nothing_stored()) return;
     Id memory_space;
-    hid_t file_selection = H5S_ALL;
-    hid_t memory_selection = H5S_ALL;
+    auto file_selection = H5S_ALL;
+    auto memory_selection = H5S_ALL;
     if (request.rank > 0) {
       select(request);
       // Of the same rank as the file's: for others the library maps chunks element by element, thirty times as slow.

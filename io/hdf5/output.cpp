@@ -60,7 +60,7 @@ bool is_nan(DType dtype, std::span<const std::byte> element) {
   return visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
     T value;
     std::memcpy(&value, element.data(), sizeof value);
-    return !(value == value);
+    return !(value == value);  // NOLINT(misc-redundant-expression): which tells NaN
   });
 }
 
@@ -240,8 +240,8 @@ void OutputFile::write(const std::string& path, const Box& box, std::span<const 
                                                          : detail::memory_type(dataset.spec.dtype);
   Id file_space;
   Id memory_space;
-  hid_t file_selection = H5S_ALL;
-  hid_t memory_selection = H5S_ALL;
+  auto file_selection = H5S_ALL;
+  auto memory_selection = H5S_ALL;
   if (box.count.rank() > 0) {
     file_space = checked(H5Dget_space(dataset.id.get()), "write", name);
     check(H5Sselect_hyperslab(file_space.get(), H5S_SELECT_SET, detail::to_coordinates(box.start).data(), nullptr,

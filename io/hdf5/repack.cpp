@@ -447,7 +447,7 @@ std::vector<RepackedDataset> plan_copy(const File& source, const RepackOptions& 
   detail::start_library();
   // The groups are made in memory: a path that no file can have, for the library looks for one first.
   const Id access = checked(H5Pcreate(H5P_FILE_ACCESS), attempt, source.path());
-  check(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, 0), attempt, source.path());
+  check(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), attempt, source.path());
   OutputFile::State output;
   output.path = source.path();
   output.file =

@@ -33,7 +33,7 @@ class SelectionParser {
       if (spec.axes.size() > max_rank + 1) fail("more than " + std::to_string(max_rank) + " axes");
       skip_spaces();
       if (next() == ']') break;
-      expect(',', "\",\" or \"]\" expected");
+      expect(',', R"("," or "]" expected)");
       skip_spaces();
       if (next() == ']') break;  // a trailing comma, as in Python
     }

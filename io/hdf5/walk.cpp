@@ -35,7 +35,7 @@ extern "C" herr_t collect_link(hid_t, const char* name, const H5L_info_t* info, 
 std::string soft_target(hid_t group, const std::string& link, std::string_view name) {
   H5L_info_t info;
   check(H5Lget_info(group, link.c_str(), &info, H5P_DEFAULT), "read link", name);
-  constexpr std::size_t most = 64 * 1024;
+  constexpr std::size_t most = std::size_t{64} << 10;
   std::vector<char> value(std::min(info.u.val_size, most) + 1, '\0');
   check(H5Lget_val(group, link.c_str(), value.data(), value.size() - 1, H5P_DEFAULT), "read link", name);
   if (info.type != H5L_TYPE_EXTERNAL) return value.data();

@@ -141,6 +141,6 @@ class ShareableList {
 };
 
 /// Python's `==` between items.
-[[nodiscard]] bool equal_items(const ShareableList::Item& one, const ShareableList::Item& other) noexcept;
+[[nodiscard]] bool equal_items(const ShareableList::Item& one, const ShareableList::Item& other);
 
 }  // namespace runrig

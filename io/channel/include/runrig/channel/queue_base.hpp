@@ -46,7 +46,7 @@ class QueueRoom {
  private:
   friend class SharedQueue;
   SharedQueue& queue_;
-  QueueHand* hand_;
+  QueueHand* hand_ = nullptr;
   std::span<std::byte> bytes_;
   bool was_put_ = false;
 };
