@@ -75,7 +75,7 @@ class RobustSemaphore {
   std::atomic<std::uint32_t> given_{0};
   std::atomic<std::int64_t> looked_at_{0};  // when somebody last found all holders alive; ns of the monotonic clock
   detail::DomainTable domains_;
-  std::uint32_t unused_ = 0;
+  [[maybe_unused]] std::uint32_t unused_ = 0;
   // The first `tokens_` are the tokens: 0, or the key of the process that holds it.
   std::atomic<std::uint64_t> holders_[max_value]{};
 };
