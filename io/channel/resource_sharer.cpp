@@ -138,7 +138,8 @@ std::size_t ResourceSharer::size() const {
 
 const Address& ResourceSharer::address() const { return state_->listener.address(); }
 
-UniqueFd detach(const pickle::SharedHandle& handle, const ClientOptions& options, std::chrono::nanoseconds timeout) {
+UniqueFd fetch_handle(const pickle::SharedHandle& handle, const ClientOptions& options,
+                      std::chrono::nanoseconds timeout) {
   const Deadline deadline = Deadline::after(timeout);
   ClientOptions timed = options;
   timed.connect_timeout = std::min(options.connect_timeout, timeout);
@@ -150,9 +151,9 @@ UniqueFd detach(const pickle::SharedHandle& handle, const ClientOptions& options
   return recv_handle(client, deadline.remaining());
 }
 
-Connection rebuild_connection(const pickle::SharedConnection& connection, const ClientOptions& options,
-                              std::chrono::nanoseconds timeout) {
-  return Connection(detach(connection.handle, options, timeout), direction_of(connection), "received connection");
+Connection fetch_connection(const pickle::SharedConnection& connection, const ClientOptions& options,
+                            std::chrono::nanoseconds timeout) {
+  return Connection(fetch_handle(connection.handle, options, timeout), direction_of(connection), "received connection");
 }
 
 }  // namespace runrig

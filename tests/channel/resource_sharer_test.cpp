@@ -42,7 +42,7 @@ TEST(ResourceSharerTest, AConnectionIsFetchedThroughAnyMessage) {
   second.close();
   EXPECT_EQ(sharer.size(), 1U);
   const Object message = reading.recv();
-  Connection fetched = rebuild_connection(message.at(std::size_t{0}).as_connection(), key_of_client());
+  Connection fetched = fetch_connection(message.at(std::size_t{0}).as_connection(), key_of_client());
   EXPECT_EQ(sharer.size(), 0U);
   EXPECT_EQ(fetched.direction(), Direction::duplex);
   EXPECT_NE(::fcntl(fetched.fileno(), F_GETFD) & FD_CLOEXEC, 0);
@@ -59,8 +59,8 @@ TEST(ResourceSharerTest, AnEndKeepsItsDirection) {
   const SharedConnection shared_writing = sharer.share(writing);
   EXPECT_TRUE(shared_reading.readable && !shared_reading.writable);
   EXPECT_TRUE(!shared_writing.readable && shared_writing.writable);
-  EXPECT_EQ(rebuild_connection(shared_reading, key_of_client()).direction(), Direction::receive);
-  EXPECT_EQ(rebuild_connection(shared_writing, key_of_client()).direction(), Direction::send);
+  EXPECT_EQ(fetch_connection(shared_reading, key_of_client()).direction(), Direction::receive);
+  EXPECT_EQ(fetch_connection(shared_writing, key_of_client()).direction(), Direction::send);
 }
 
 TEST(ResourceSharerTest, AnyDescriptorCanBeShared) {
@@ -69,13 +69,13 @@ TEST(ResourceSharerTest, AnyDescriptorCanBeShared) {
   UniqueFd file(::open((folder / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   ASSERT_TRUE(file);
   const SharedHandle shared = sharer.share(file.get());
-  const UniqueFd fetched = detach(shared, key_of_client());
+  const UniqueFd fetched = fetch_handle(shared, key_of_client());
   struct stat of_file {};
   struct stat of_fetched {};
   ASSERT_EQ(::fstat(file.get(), &of_file), 0);
   ASSERT_EQ(::fstat(fetched.get(), &of_fetched), 0);
   EXPECT_EQ(of_file.st_ino, of_fetched.st_ino);
-  EXPECT_EQ(test::thrown_code([&] { (void)rebuild_connection({sharer.share(file.get())}, key_of_client()); }),
+  EXPECT_EQ(test::thrown_code([&] { (void)fetch_connection({sharer.share(file.get())}, key_of_client()); }),
             std::errc::invalid_argument)
       << "a file is no connection";
   EXPECT_EQ(test::thrown_code([&] { (void)sharer.share(-1); }), std::errc::bad_file_descriptor);
@@ -88,19 +88,19 @@ TEST(ResourceSharerTest, WhatWasFetchedOrNeverWasIsTheEndOfTheStream) {
   const SharedConnection shared = sharer.share(pipe.first);
   SharedConnection other = shared;
   other.handle.key += 1;
-  EXPECT_THROW((void)rebuild_connection(other, key_of_client()), EndOfStream);
-  (void)rebuild_connection(shared, key_of_client());
-  EXPECT_THROW((void)rebuild_connection(shared, key_of_client()), EndOfStream);
+  EXPECT_THROW((void)fetch_connection(other, key_of_client()), EndOfStream);
+  (void)fetch_connection(shared, key_of_client());
+  EXPECT_THROW((void)fetch_connection(shared, key_of_client()), EndOfStream);
 }
 
 TEST(ResourceSharerTest, WhoHasNotTheKeyGetsNothing) {
   ResourceSharer sharer(with_key("key"));
   const auto pipe = Pipe();
   const SharedConnection shared = sharer.share(pipe.first);
-  EXPECT_THROW((void)rebuild_connection(shared, key_of_client("another")), AuthenticationError);
-  EXPECT_THROW((void)rebuild_connection(shared, {}, 10s), Error);
+  EXPECT_THROW((void)fetch_connection(shared, key_of_client("another")), AuthenticationError);
+  EXPECT_THROW((void)fetch_connection(shared, {}, 10s), Error);
   EXPECT_EQ(sharer.size(), 1U);
-  (void)rebuild_connection(shared, key_of_client());
+  (void)fetch_connection(shared, key_of_client());
 }
 
 TEST(ResourceSharerTest, WhatIsNoRequestHarmsNobody) {
@@ -117,12 +117,12 @@ TEST(ResourceSharerTest, WhatIsNoRequestHarmsNobody) {
     EXPECT_THROW((void)recv_handle(client, 30s), Error);
   }
   EXPECT_EQ(sharer.size(), 1U);
-  (void)rebuild_connection(shared, key_of_client(), 30s);
+  (void)fetch_connection(shared, key_of_client(), 30s);
 }
 
 TEST(ResourceSharerTest, WhoFetchesFromASilentProcessGivesUp) {
   const Listener listener;  // which never accepts
-  EXPECT_THROW((void)detach({listener.address(), 1}, {.authentication = with_key("key")}, 50ms), TimeoutError);
+  EXPECT_THROW((void)fetch_handle({listener.address(), 1}, {.authentication = with_key("key")}, 50ms), TimeoutError);
   auto [first, second] = Pipe();
   EXPECT_THROW((void)recv_handle(first, 20ms), TimeoutError);
 }
@@ -137,7 +137,7 @@ TEST(ResourceSharerTest, ItsEndClosesWhatNobodyFetched) {
     EXPECT_FALSE(first.poll());
   }
   EXPECT_THROW((void)first.recv(), EndOfStream);
-  EXPECT_EQ(test::thrown_code([&] { (void)rebuild_connection(shared, key_of_client()); }),
+  EXPECT_EQ(test::thrown_code([&] { (void)fetch_connection(shared, key_of_client()); }),
             std::errc::no_such_file_or_directory);
   EXPECT_FALSE(std::filesystem::exists(shared.handle.sharer.path()));
 }
@@ -156,7 +156,7 @@ TEST(ResourceSharerTest, AForkedChildHasNoneAndLeavesItsParentsAlone) {
               std::destroy_at(in_child);
             }),
             0);
-  (void)rebuild_connection(shared, key_of_client());
+  (void)fetch_connection(shared, key_of_client());
 }
 
 TEST(ResourceSharerTest, ManyAtOnceEachGetTheirOwn) {
@@ -168,7 +168,7 @@ TEST(ResourceSharerTest, ManyAtOnceEachGetTheirOwn) {
     auto& pipe = pipes[static_cast<std::size_t>(i)];
     threads.emplace_back([&, i] {
       const SharedConnection shared = sharer.share(pipe.second);
-      rebuild_connection(shared, key_of_client(), 60s).send(i);
+      fetch_connection(shared, key_of_client(), 60s).send(i);
     });
   }
   for (auto& each : threads) each.join();
@@ -269,21 +269,20 @@ c.recv()
 )");
     const Object message = peer.connection().recv();
     const ClientOptions options{.authentication = for_python("key")};
-    EXPECT_THROW((void)rebuild_connection(message.at("both").as_connection(), {.authentication = for_python("other")}),
+    EXPECT_THROW((void)fetch_connection(message.at("both").as_connection(), {.authentication = for_python("other")}),
                  AuthenticationError);
-    Connection both = rebuild_connection(message.at("both").as_connection(), options, 60s);
-    EXPECT_THROW((void)rebuild_connection(message.at("both").as_connection(), options, 60s), EndOfStream)
-        << "only once";
+    Connection both = fetch_connection(message.at("both").as_connection(), options, 60s);
+    EXPECT_THROW((void)fetch_connection(message.at("both").as_connection(), options, 60s), EndOfStream) << "only once";
     both.send(41);
     EXPECT_EQ(both.recv<int>(), 42);
     both.send("again");
-    Connection receiving = rebuild_connection(message.at("ways").at(std::size_t{0}).as_connection(), options, 60s);
-    Connection sending = rebuild_connection(message.at("ways").at(std::size_t{1}).as_connection(), options, 60s);
+    Connection receiving = fetch_connection(message.at("ways").at(std::size_t{0}).as_connection(), options, 60s);
+    Connection sending = fetch_connection(message.at("ways").at(std::size_t{1}).as_connection(), options, 60s);
     EXPECT_EQ(receiving.direction(), Direction::receive);
     EXPECT_EQ(sending.direction(), Direction::send);
     sending.send(7);
     EXPECT_EQ(receiving.recv<int>(), 7);
-    UniqueFd file = detach(message.at("file").as_shared_handle(), options, 60s);
+    UniqueFd file = fetch_handle(message.at("file").as_shared_handle(), options, 60s);
     EXPECT_EQ(::write(file.get(), "by hand", 7), 7);
     file.reset();
     EXPECT_EQ(peer.connection().recv<std::vector<std::byte>>().size(), 7U);

@@ -33,10 +33,11 @@ class ResourceSharer {
   explicit ResourceSharer(Authentication authentication);
   ResourceSharer(const ResourceSharer&) = delete;
   ResourceSharer& operator=(const ResourceSharer&) = delete;
-  /// Closes what nobody has fetched.
+  /// Closes what nobody has fetched. Waits for somebody who is in the middle of asking, no longer than the
+  /// authentication's time limit.
   ~ResourceSharer();
 
-  /// A connection for whoever fetches it first (rebuild_connection()). This process keeps its own end, which may be
+  /// A connection for whoever fetches it first (fetch_connection()). This process keeps its own end, which may be
   /// closed at once. Throws Error too_many_files_open; std::logic_error if it is closed, or in a forked child.
   [[nodiscard]] pickle::SharedConnection share(const Connection& connection);
   /// The same for any descriptor, as Python's `multiprocessing.reduction.DupFd`; `descriptor` stays the caller's.
@@ -57,15 +58,15 @@ class ResourceSharer {
 /// Close-on-exec. Throws EndOfStream if it is not there (any more); Error no_such_file_or_directory or
 /// connection_refused if the other process is gone; AuthenticationError if that has another key, or belongs to another
 /// user; TimeoutError if all that takes longer than `timeout`.
-[[nodiscard]] UniqueFd detach(const pickle::SharedHandle& handle, const ClientOptions& options,
-                              std::chrono::nanoseconds timeout = forever);
-/// The same for a connection, as Python does it when it reads one:
+[[nodiscard]] UniqueFd fetch_handle(const pickle::SharedHandle& handle, const ClientOptions& options,
+                                    std::chrono::nanoseconds timeout = forever);
+/// The same for a connection, which Python does when it reads one (`rebuild_connection`):
 ///
 ///     pickle::Object message = from_python.recv();
-///     Connection theirs = rebuild_connection(message.as_connection(), {.authentication = Authentication{key}});
+///     Connection theirs = fetch_connection(message.as_connection(), {.authentication = Authentication{key}});
 ///
 /// Throws Error invalid_argument, too, if the descriptor is none of a pipe or a stream socket.
-[[nodiscard]] Connection rebuild_connection(const pickle::SharedConnection& connection, const ClientOptions& options,
-                                            std::chrono::nanoseconds timeout = forever);
+[[nodiscard]] Connection fetch_connection(const pickle::SharedConnection& connection, const ClientOptions& options,
+                                          std::chrono::nanoseconds timeout = forever);
 
 }  // namespace runrig
