@@ -203,30 +203,34 @@ void power(std::byte* result, const std::byte* const* arguments, std::size_t pac
   for (std::size_t i = 0; i < packets * packet_elements; ++i) out[i] = Power{}(bases[i], exponents[i]);
 }
 
+using Row = std::array<Loop, 2>;
+template <class F>
+constexpr Row both{unary<F, float>, unary<F, double>};
+
 class Table {
  public:
   constexpr Table() {
-    add<Sign>(Op::sign);
-    add<Sqrt>(Op::sqrt);
-    add<Exp>(Op::exp);
-    add<Exp2>(Op::exp2);
-    add<Expm1>(Op::expm1);
-    add<Log>(Op::log);
-    add<Log2>(Op::log2);
-    add<Log10>(Op::log10);
-    add<Log1p>(Op::log1p);
-    add<Sin>(Op::sin);
-    add<Cos>(Op::cos);
-    add<Tan>(Op::tan);
-    add<Arcsin>(Op::arcsin);
-    add<Arccos>(Op::arccos);
-    add<Arctan>(Op::arctan);
-    add<Sinh>(Op::sinh);
-    add<Cosh>(Op::cosh);
-    add<Tanh>(Op::tanh);
-    add<Arcsinh>(Op::arcsinh);
-    add<Arccosh>(Op::arccosh);
-    add<Arctanh>(Op::arctanh);
+    of(Op::sign) = both<Sign>;
+    of(Op::sqrt) = both<Sqrt>;
+    of(Op::exp) = both<Exp>;
+    of(Op::exp2) = both<Exp2>;
+    of(Op::expm1) = both<Expm1>;
+    of(Op::log) = both<Log>;
+    of(Op::log2) = both<Log2>;
+    of(Op::log10) = both<Log10>;
+    of(Op::log1p) = both<Log1p>;
+    of(Op::sin) = both<Sin>;
+    of(Op::cos) = both<Cos>;
+    of(Op::tan) = both<Tan>;
+    of(Op::arcsin) = both<Arcsin>;
+    of(Op::arccos) = both<Arccos>;
+    of(Op::arctan) = both<Arctan>;
+    of(Op::sinh) = both<Sinh>;
+    of(Op::cosh) = both<Cosh>;
+    of(Op::tanh) = both<Tanh>;
+    of(Op::arcsinh) = both<Arcsinh>;
+    of(Op::arccosh) = both<Arccosh>;
+    of(Op::arctanh) = both<Arctanh>;
     of(Op::power) = {power<float>, power<double>};
   }
   [[nodiscard]] Loop at(Op op, Lane lane) const noexcept {
@@ -234,12 +238,7 @@ class Table {
   }
 
  private:
-  using Row = std::array<Loop, 2>;
   constexpr Row& of(Op op) { return loops_[static_cast<std::size_t>(op)]; }
-  template <class F>
-  constexpr void add(Op op) {
-    of(op) = {unary<F, float>, unary<F, double>};
-  }
   std::array<Row, op_count> loops_{};
 };
 constexpr Table table;
