@@ -84,7 +84,7 @@ void FileLedger::file(std::size_t file, const Spent& before, const std::function
   outcome.array_bytes = before.bytes + state_.progress.bytes - bytes_before;
   outcome.seconds = before.seconds + std::chrono::duration<double>(Clock::now() - start).count();
   ++state_.progress.files_done;
-  settle(file, std::move(outcome));
+  settle(file, outcome);
   state_.show_progress();
 }
 
@@ -100,7 +100,7 @@ void FileLedger::skip(std::size_t file, const std::string& output) {
   outcome.output_bytes = size_of(output);
   ++state_.progress.files_done;
   ++state_.progress.files_skipped;
-  settle(file, std::move(outcome));
+  settle(file, outcome);
 }
 
 }  // namespace runrig::batch

@@ -150,16 +150,16 @@ std::string one_line(std::string_view text) {
 Failure make_failure(const std::string& file, const std::string& dataset, std::string_view reason) {
   std::string text = one_line(reason);
   // "open 'FILE': why" is "why" where FILE is named beside it, and so is "read 'FILE:DATASET': why".
-  for (const std::string& name : {file, file + ":" + dataset}) {
+  const std::string in_file = file + ":" + dataset;
+  for (const std::string* name : {&file, &in_file}) {
     std::string quoted = " '";
-    quoted += name;
+    quoted += *name;
     quoted += "': ";
     const auto at = text.find(quoted);
     if (at != std::string::npos && text.find_first_of("':") > at) text.erase(0, at + quoted.size());
   }
   if (!dataset.empty()) {
-    const std::string name = file + ":" + dataset;
-    if (const auto at = text.find(name); at != std::string::npos) text.replace(at, name.size(), dataset);
+    if (const auto at = text.find(in_file); at != std::string::npos) text.replace(at, in_file.size(), dataset);
   }
   return {file, dataset, std::move(text)};
 }
