@@ -13,7 +13,7 @@ bool is_possible(const SharedHandle& handle) noexcept {
 Object Constructor::new_shared_handle(std::span<const Object> arguments) {
   expect_argument(arguments.empty(), "DupFd");
   budget_.charge_node<SharedHandleNode>();
-  return Access::make<SharedHandleNode>(SharedHandle{});
+  return Access::make<SharedHandleNode>(Kind::shared_handle, SharedHandle{}, false);
 }
 
 void Constructor::set_shared_handle_state(const Object& handle, const Object& state) {
@@ -37,7 +37,8 @@ Object Constructor::connection(std::span<const Object> arguments) {
   const SharedHandle& handle = arguments[0].as_shared_handle();
   budget_.charge_node<ConnectionNode>();
   budget_.charge(handle.sharer.path().size());
-  return Access::make<ConnectionNode>(SharedConnection{handle, arguments[1].as_bool(), arguments[2].as_bool()});
+  return Access::make<ConnectionNode>(Kind::connection,
+                                      SharedConnection{handle, arguments[1].as_bool(), arguments[2].as_bool()});
 }
 
 }  // namespace runrig::pickle::detail

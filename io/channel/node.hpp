@@ -104,28 +104,25 @@ struct ArrayNode : Node {  // array, NumPy scalar
   NdBuffer value;
 };
 template <class Value>
-struct ValueNode : Node {  // of datetime, and slices
+struct ValueNode : Node {  // of datetime, slices, connections
   ValueNode(Kind node_kind, Value plain) : Node(node_kind), value(std::move(plain)) {}
   const Value value;
 };
-struct TokenNode : Node {
-  explicit TokenNode(Token token) : Node(Kind::manager_token), value(std::move(token)) {}
-  Token value;
-  bool complete = false;  // the reader's
+/// An instance that a stream makes first and gives its state then: a manager's token, a shared handle.
+template <class Value>
+struct StatefulNode : Node {
+  StatefulNode(Kind node_kind, Value given, bool has_state)
+      : Node(node_kind), value(std::move(given)), complete(has_state) {}
+  Value value;
+  bool complete;
 };
+using TokenNode = StatefulNode<Token>;
+using SharedHandleNode = StatefulNode<SharedHandle>;
 struct ProxyNode : Node {
   explicit ProxyNode(ProxyState proxy) : Node(Kind::proxy), value(std::move(proxy)) {}
   ProxyState value;
 };
-struct SharedHandleNode : Node {
-  explicit SharedHandleNode(SharedHandle handle) : Node(Kind::shared_handle), value(std::move(handle)) {}
-  SharedHandle value;
-  bool complete = false;  // the reader's
-};
-struct ConnectionNode : Node {
-  explicit ConnectionNode(SharedConnection connection) : Node(Kind::connection), value(std::move(connection)) {}
-  const SharedConnection value;
-};
+using ConnectionNode = ValueNode<SharedConnection>;
 struct DTypeNode : Node {
   explicit DTypeNode(std::string text) : Node(Kind::numpy_dtype), value(std::move(text)) {}
   std::string value;

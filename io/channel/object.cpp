@@ -148,9 +148,7 @@ Object::Object(const TimeZone& value)
     : Object(Access::make<detail::ValueNode<TimeZone>>(Kind::timezone, checked(value))) {}
 
 Object::Object(const Slice& value) : Object(Access::make<detail::ValueNode<Slice>>(Kind::slice, value)) {}
-Object::Object(const Token& value) : Object(Access::make<detail::TokenNode>(value)) {
-  Access::as<detail::TokenNode>(*this).complete = true;
-}
+Object::Object(const Token& value) : Object(Access::make<detail::TokenNode>(Kind::manager_token, value, true)) {}
 Object::Object(const ProxyState& value) : Object(Access::make<detail::ProxyNode>(value)) {
   if (detail::find_proxy_type(value.type).empty()) {
     throw std::logic_error("make a proxy of type '" + detail::printable(value.type) + "', which Python does not have");
@@ -166,10 +164,9 @@ const SharedHandle& checked(const SharedHandle& value) {
   return value;
 }
 }  // namespace
-Object::Object(const SharedHandle& value) : Object(Access::make<detail::SharedHandleNode>(checked(value))) {
-  Access::as<detail::SharedHandleNode>(*this).complete = true;
-}
-Object::Object(const SharedConnection& value) : Object(Access::make<detail::ConnectionNode>(value)) {
+Object::Object(const SharedHandle& value)
+    : Object(Access::make<detail::SharedHandleNode>(Kind::shared_handle, checked(value), true)) {}
+Object::Object(const SharedConnection& value) : Object(Access::make<detail::ConnectionNode>(Kind::connection, value)) {
   (void)checked(value.handle);
   if (!value.readable && !value.writable) throw std::logic_error("share a connection that neither receives nor sends");
 }

@@ -67,7 +67,7 @@ std::string text_of(Budget& budget, const Object& object, std::string_view what)
 Object Constructor::new_token(std::span<const Object> arguments) {
   expect_argument(arguments.empty(), "Token");
   budget_.charge_node<TokenNode>();
-  return Access::make<TokenNode>(Token{});
+  return Access::make<TokenNode>(Kind::manager_token, Token{}, false);
 }
 
 void Constructor::set_token_state(const Object& token, const Object& state) {

@@ -42,10 +42,13 @@ bool is_container(const Node& node) noexcept {
 }
 static_assert(Kind::list < Kind::frozenset && Kind::dict < Kind::frozenset && Kind::array > Kind::frozenset);
 
+bool lacks_state(const Node& node) noexcept {
+  if (node.kind == Kind::manager_token) return !static_cast<const TokenNode&>(node).complete;
+  return node.kind == Kind::shared_handle && !static_cast<const SharedHandleNode&>(node).complete;
+}
+
 void check_value(const Node& node) {
-  if (node.kind == Kind::shared_handle && !static_cast<const SharedHandleNode&>(node).complete) {
-    throw Refused("a DupFd without state");
-  }
+  if (lacks_state(node)) throw Refused("a " + std::string(kind_name(node.kind)) + " without state");
   if (node.kind != kind_global) return;
   const Global& global = static_cast<const GlobalNode&>(node).global;
   throw Refused("'" + std::string(global.module) + " " + std::string(global.name) + "' is not a value");

@@ -118,6 +118,11 @@ TEST(PickleProxyTest, WhatPythonDoesNotWriteIsRefused) {
                         "}U\x07"
                         "exposedK\x01s"),
            "\x80\x02"
+           "cmultiprocessing.managers\nToken\n)\x81."s,  // without state, by itself
+           "\x80\x02"
+           "]cmultiprocessing.managers\nToken\n)\x81"
+           "a."s,  // and in a list
+           "\x80\x02"
            "cmultiprocessing.managers\nToken\n)R."s,  // called
            "\x80\x02"
            "cmultiprocessing.managers\nToken\nU\x01x\x85\x81."s,  // with arguments
