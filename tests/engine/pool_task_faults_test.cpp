@@ -332,10 +332,10 @@ TEST_F(PoolTaskFaults, TasksAndLaunchesShareTheWorkers) {
   auto* const gate = &slices[1];
   LaunchOptions options;
   options.slices = 400;
-  auto launch = pool.launch(options, [count, gate](SliceContext&) {
+  auto launch = pool.launch(options, [count, gate](SliceContext& context) {
     // The launch is not over before the gate opens; tasks come between the other worker's slices.
     if (count->fetch_add(1) == 0) {
-      while (gate->load() == 0) std::this_thread::sleep_for(1ms);
+      while (gate->load() == 0 && !context.cancelled()) std::this_thread::sleep_for(1ms);
     }
     std::this_thread::sleep_for(1ms);
   });
