@@ -1,6 +1,7 @@
 #include "runrig/channel/resource_sharer.hpp"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,6 +47,9 @@ struct ResourceSharer::State {
       : time_limit(authentication.time_limit), listener(who_have_the_key(std::move(authentication))) {}
   void serve() noexcept;
   void hand_over(Connection connection);
+  /// Whose request the thread reads, to be hung up at the end; -1 for nobody. False after the end.
+  bool listen_to(int socket);
+  void end() noexcept;
   [[nodiscard]] UniqueFd take(std::int64_t key);
   void check_owner() const;
 
@@ -55,6 +59,8 @@ struct ResourceSharer::State {
   std::mutex mutex;  // of what follows
   std::map<std::int64_t, UniqueFd> kept;
   std::int64_t last_key = 0;
+  int asking = -1;
+  bool ended = false;
   std::thread thread;
 };
 
@@ -73,7 +79,29 @@ UniqueFd ResourceSharer::State::take(std::int64_t key) {
   return taken;
 }
 
+bool ResourceSharer::State::listen_to(int socket) {
+  const std::lock_guard guard(mutex);
+  asking = socket;
+  return !ended;
+}
+
+// Hung up on, whoever is in the middle of asking keeps the thread no longer.
+void ResourceSharer::State::end() noexcept {
+  listener.stop();
+  {
+    const std::lock_guard guard(mutex);
+    ended = true;
+    if (asking != -1) ::shutdown(asking, SHUT_RDWR);
+  }
+  thread.join();
+}
+
 void ResourceSharer::State::hand_over(Connection connection) {
+  struct Asking {
+    ~Asking() { (void)of.listen_to(-1); }
+    State& of;
+  } const asks{*this};
+  if (!listen_to(connection.fileno())) return;
   const auto request = detail::TimedMessages(connection, Deadline::after(time_limit)).receive(longest_request);
   const auto [key, process] = pickle::decode<Request>(request);
   // Whoever asks for what is not there finds the end of the stream, as with Python's.
@@ -113,16 +141,16 @@ ResourceSharer::~ResourceSharer() {
     (void)state_.release();
     return;
   }
-  state_->listener.stop();
-  state_->thread.join();
+  state_->end();
 }
 
 pickle::SharedHandle ResourceSharer::share(int descriptor) {
   state_->check_owner();
   UniqueFd fd = duplicate(descriptor);
   const std::lock_guard guard(state_->mutex);
-  state_->kept.emplace(state_->last_key + 1, std::move(fd));
-  return {state_->listener.address(), ++state_->last_key};
+  pickle::SharedHandle handle{state_->listener.address(), ++state_->last_key};
+  state_->kept.emplace(handle.key, std::move(fd));
+  return handle;
 }
 
 pickle::SharedConnection ResourceSharer::share(const Connection& connection) {
@@ -141,10 +169,14 @@ const Address& ResourceSharer::address() const { return state_->listener.address
 UniqueFd fetch_handle(const pickle::SharedHandle& handle, const ClientOptions& options,
                       std::chrono::nanoseconds timeout) {
   const Deadline deadline = Deadline::after(timeout);
-  ClientOptions timed = options;
-  timed.connect_timeout = std::min(options.connect_timeout, timeout);
-  if (timed.authentication) timed.authentication->time_limit = std::min(timed.authentication->time_limit, timeout);
-  Client client(handle.sharer, timed);
+  Client client(handle.sharer,
+                {.connect_timeout = std::min(options.connect_timeout, timeout), .any_user = options.any_user});
+  if (options.authentication) {
+    // Not the Client's: what connecting took is not there for the proof.
+    Authentication proof = *options.authentication;
+    proof.time_limit = std::min(proof.time_limit, deadline.remaining());
+    detail::authenticate(client, proof, detail::Handshake::of_client);
+  }
   std::vector<std::byte> request;
   pickle::encode(request, Request{handle.key, ::getpid()});
   detail::TimedMessages(client, deadline).send(request);

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -125,6 +126,16 @@ TEST(ResourceSharerTest, WhoFetchesFromASilentProcessGivesUp) {
   EXPECT_THROW((void)fetch_handle({listener.address(), 1}, {.authentication = with_key("key")}, 50ms), TimeoutError);
   auto [first, second] = Pipe();
   EXPECT_THROW((void)recv_handle(first, 20ms), TimeoutError);
+}
+
+TEST(ResourceSharerTest, ItsEndWaitsForNobodyWhoAsksForNothing) {
+  Authentication authentication = with_key("key");
+  authentication.time_limit = forever;
+  auto sharer = std::make_unique<ResourceSharer>(authentication);
+  Client silent(sharer->address(), key_of_client());
+  std::this_thread::sleep_for(20ms);  // by then the thread waits for the request; before, it would not begin to
+  sharer.reset();
+  EXPECT_THROW((void)silent.recv(), EndOfStream);
 }
 
 TEST(ResourceSharerTest, ItsEndClosesWhatNobodyFetched) {

@@ -33,8 +33,7 @@ class ResourceSharer {
   explicit ResourceSharer(Authentication authentication);
   ResourceSharer(const ResourceSharer&) = delete;
   ResourceSharer& operator=(const ResourceSharer&) = delete;
-  /// Closes what nobody has fetched. Waits for somebody who is in the middle of asking, no longer than the
-  /// authentication's time limit.
+  /// Closes what nobody has fetched, and hangs up on whoever is in the middle of asking.
   ~ResourceSharer();
 
   /// A connection for whoever fetches it first (fetch_connection()). This process keeps its own end, which may be
